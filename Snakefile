@@ -1,0 +1,67 @@
+"""rhoflow: structures, densities, descriptors, models, figures.
+
+snakemake --cores all                    the default run, to results/report.html
+snakemake --cores all r3dvs              one study
+snakemake --cores all studies            every study of the config
+snakemake --profile slurm --configfile config/paper.yaml
+"""
+
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+# The package reaches every script and node through the parent's import path.
+sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
+
+from rhoflow.config import load
+from rhoflow.errors import ConfigError
+
+# A config file given on the command line replaces the default one instead of joining it.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
+
+
+try:
+    CONFIG = load(config)
+except ConfigError as error:
+    raise WorkflowError(str(error)) from None
+# Captions quote the config; they see every default too.
+config.update(CONFIG.model_dump(mode="json"))
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/structures.smk"
+include: "workflow/rules/dft.smk"
+include: "workflow/rules/density.smk"
+include: "workflow/rules/descriptors.smk"
+include: "workflow/rules/splits.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/scores.smk"
+include: "workflow/rules/figures.smk"
+
+
+rule all:
+    """The report over the studies that the config names under `report`."""
+    default_target: True
+    input:
+        "results/report.html",
+
+
+rule studies:
+    """Every study of the config."""
+    input:
+        [study_outputs(study) for study in CONFIG.studies],
+
+
+for study in CONFIG.studies:
+
+    rule:
+        name:
+            study
+        input:
+            study_outputs(study),

@@ -1,0 +1,18 @@
+"""Rule density_shard: full spectra of one shard to the stored ones."""
+
+from typing import TYPE_CHECKING
+
+from rhoflow import io, tables
+from rhoflow.density.store import DensitySpec, store
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import Snakemake
+
+    snakemake: Snakemake
+
+io.start_log(snakemake.log[0])
+spec = DensitySpec.model_validate(snakemake.params.spec)
+records = io.read_table(snakemake.input.records, tables.DFT_RECORDS)
+electrons = dict(zip(records["material_id"], records["n_valence_electrons"], strict=True))
+spectra = store(io.read_spectra(snakemake.input.spectra), electrons, spec)
+io.write_spectra(snakemake.output.density, spectra, spec=snakemake.params.spec)

@@ -1,0 +1,22 @@
+"""Rule dft_atoms: energies of isolated atoms, the reference of cohesive energies."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rhoflow import io, tables
+from rhoflow.dft.atoms import run_atoms
+from rhoflow.dft.base import load_engine
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import Snakemake
+
+    snakemake: Snakemake
+
+io.start_log(snakemake.log[0])
+spec = load_engine(snakemake.params.spec["kind"]).SPEC.model_validate(snakemake.params.spec)
+structures = io.read_table(snakemake.input.structures, tables.STRUCTURES)
+elements = sorted({str(s) for symbols in structures["symbols"] for s in symbols})
+atoms = run_atoms(
+    elements, spec, done_folder=Path(snakemake.params.done), workers=snakemake.threads
+)
+io.write_table(snakemake.output.atoms, atoms, tables.ATOMS, spec=snakemake.params.spec)

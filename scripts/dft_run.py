@@ -1,0 +1,27 @@
+"""Rule dft_run: densities and energies of one shard of structures."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rhoflow import io, tables
+from rhoflow.dft.base import load_engine
+from rhoflow.dft.shard import run_shard
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import Snakemake
+
+    snakemake: Snakemake
+
+io.start_log(snakemake.log[0])
+spec = load_engine(snakemake.params.spec["kind"]).SPEC.model_validate(snakemake.params.spec)
+structures = io.read_table(snakemake.input.structures, tables.STRUCTURES)
+rows = tables.shard_rows(structures, int(snakemake.wildcards.shard), snakemake.params.shard_size)
+records, cost, spectra = run_shard(
+    tables.table_to_crystals(rows),
+    spec,
+    done_folder=Path(snakemake.params.done),
+    workers=snakemake.threads,
+)
+io.write_spectra(snakemake.output.spectra, spectra, spec=snakemake.params.spec)
+io.write_table(snakemake.output.cost, cost, tables.DFT_COST)
+io.write_table(snakemake.output.records, records, tables.DFT_RECORDS, spec=snakemake.params.spec)

@@ -1,0 +1,18 @@
+"""Rule figure_scores: predictions of a study to one of its figures, and the data it shows."""
+
+from typing import TYPE_CHECKING
+
+from rhoflow import io, tables
+from rhoflow.figures.scores import FIGURES
+from rhoflow.figures.style import save
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import Snakemake
+
+    snakemake: Snakemake
+
+io.start_log(snakemake.log[0])
+make_data, draw = FIGURES[snakemake.wildcards.figure]
+data = make_data(io.read_table(snakemake.input.predictions, tables.PREDICTIONS))
+io.write_table(snakemake.output.data, data)
+save(draw(data, snakemake.params.labels), snakemake.output.figure)

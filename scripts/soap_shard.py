@@ -1,0 +1,20 @@
+"""Rule soap_shard: structures of one shard to mean alchemical SOAP power spectra."""
+
+from typing import TYPE_CHECKING
+
+from rhoflow import io, tables
+from rhoflow.descriptors.soap import SOAPSpec, soap_vectors
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import Snakemake
+
+    snakemake: Snakemake
+
+io.start_log(snakemake.log[0])
+spec = SOAPSpec.model_validate(snakemake.params.spec)
+structures = io.read_table(snakemake.input.structures, tables.STRUCTURES)
+rows = tables.shard_rows(structures, int(snakemake.wildcards.shard), snakemake.params.shard_size)
+vectors = soap_vectors(tables.table_to_crystals(rows), spec)
+io.write_vectors(
+    snakemake.output.vectors, vectors.ids, list(vectors.values), spec=snakemake.params.spec
+)

@@ -1,0 +1,20 @@
+"""Rule splits_make: test and training structures of every redraw of a study."""
+
+from typing import TYPE_CHECKING
+
+from rhoflow import io, tables
+from rhoflow.evaluation.protocol import LearningCurveSpec
+from rhoflow.evaluation.splits import draw
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import Snakemake
+
+    snakemake: Snakemake
+
+io.start_log(snakemake.log[0])
+params = snakemake.params.spec
+spec = LearningCurveSpec.model_validate(params["protocol"])
+targets = io.read_table(snakemake.input.targets, tables.TARGET_TABLE)
+usable = targets.dropna(subset=list(params["targets"]))["material_id"]
+splits = draw(list(usable), spec, study=snakemake.wildcards.study)
+io.write_table(snakemake.output.splits, splits, tables.SPLITS, spec=params)

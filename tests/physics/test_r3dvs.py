@@ -1,0 +1,166 @@
+"""Invariances of R3DVS: translation, permutation, choice of cell; covariance under rotation."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import kstest
+from tests.conftest import CENTRES, CHARGES, LATTICE, WIDTHS, analytic_coefficients
+
+from rhoflow.density.spectrum import Spectrum, friedel_half, reciprocal_lattice
+from rhoflow.descriptors.r3dvs import R3DVSSpec, SpotSet, spots
+from rhoflow.descriptors.voxels import SpotBatcher, random_rotations
+from rhoflow.errors import DataError
+
+PAPER = R3DVSSpec()
+FORMS = [
+    PAPER,
+    R3DVSSpec(deposit="linear"),
+    R3DVSSpec(value="squared", per="atom", deposit="linear"),
+]
+
+
+def spectrum_of(lattice, centres, charges=CHARGES, widths=WIDTHS, g_max=9.0) -> Spectrum:
+    """Analytic spectrum of Gaussians in any cell."""
+    reach = np.ceil(g_max * np.linalg.norm(lattice, axis=1) / (2 * np.pi)).astype(int)
+    axes = [np.arange(-r, r + 1) for r in reach]
+    hkl = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    hkl = hkl[friedel_half(hkl)]
+    g = hkl @ reciprocal_lattice(lattice)
+    hkl = hkl[np.linalg.norm(g, axis=1) <= g_max]
+    values = analytic_coefficients(
+        hkl @ reciprocal_lattice(lattice), lattice, centres, charges, widths
+    )
+    return Spectrum(lattice, len(centres), hkl.astype(np.int16), values.astype(np.complex64))
+
+
+def voxels(spectrum: Spectrum, spec: R3DVSSpec, rotation: torch.Tensor | None = None):
+    rotation = torch.eye(3) if rotation is None else rotation
+    batcher = SpotBatcher(spots({"x": spectrum}, spec), spec, torch.device("cpu"))
+    return batcher.voxels(torch.zeros(1, dtype=torch.long), rotation[None])[0, 0]
+
+
+def same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return torch.allclose(a, b, atol=2e-6 * float(a.max()))
+
+
+@pytest.mark.parametrize("spec", FORMS)
+def test_translation(spec):
+    moved = spectrum_of(LATTICE, CENTRES + np.array([0.21, -0.37, 0.11]))
+    assert same(voxels(spectrum_of(LATTICE, CENTRES), spec), voxels(moved, spec))
+
+
+@pytest.mark.parametrize("spec", FORMS)
+def test_permutation(spec):
+    order = [2, 0, 1]
+    other = spectrum_of(LATTICE, CENTRES[order], CHARGES[order], WIDTHS[order])
+    assert same(voxels(spectrum_of(LATTICE, CENTRES), spec), voxels(other, spec))
+
+
+@pytest.mark.parametrize("spec", FORMS)
+def test_supercell(spec):
+    lattice = LATTICE * np.array([[2.0], [1.0], [1.0]])
+    centres = np.concatenate([CENTRES * [0.5, 1, 1], CENTRES * [0.5, 1, 1] + [0.5, 0, 0]])
+    double = spectrum_of(lattice, centres, np.tile(CHARGES, 2), np.tile(WIDTHS, 2))
+    assert same(voxels(spectrum_of(LATTICE, CENTRES), spec), voxels(double, spec))
+
+
+@pytest.mark.parametrize("spec", FORMS)
+def test_sheared_cell_of_the_same_lattice(spec):
+    shear = np.array([[1, 2, 0], [0, 1, 0], [1, -1, 1]])
+    lattice = shear @ LATTICE
+    other = spectrum_of(lattice, CENTRES @ np.linalg.inv(shear))
+    assert same(voxels(spectrum_of(LATTICE, CENTRES), spec), voxels(other, spec))
+
+
+@pytest.mark.parametrize("spec", FORMS)
+def test_a_rotated_crystal_gives_the_rotated_spots(spec):
+    rotation = random_rotations(1, torch.Generator().manual_seed(3))[0]
+    turned = spectrum_of(LATTICE @ rotation.double().numpy().T, CENTRES)
+    reference = spectrum_of(LATTICE, CENTRES)
+    a, b = voxels(turned, spec), voxels(reference, spec, rotation)
+    if spec.deposit == "nearest":
+        # Rounding may move a spot across a voxel face; the total never changes.
+        assert float((a - b).abs().sum()) < 5e-3 * float(b.sum())
+        assert float(a.sum()) == pytest.approx(float(b.sum()), rel=1e-5)
+    else:
+        assert torch.allclose(a, b, atol=1e-4 * float(b.max()))
+
+
+def test_a_quarter_turn_permutes_voxels():
+    quarter = torch.tensor([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    spec = R3DVSSpec(deposit="linear")
+    spectrum = spectrum_of(LATTICE, CENTRES)
+    straight, turned = voxels(spectrum, spec), voxels(spectrum, spec, quarter)
+    # R maps (x, y) to (-y, x): the value at (x, y) moves to index (n - 1 - y, x).
+    assert torch.allclose(turned, straight.flip(1).transpose(0, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize("deposit", ["nearest", "linear"])
+def test_deposit_keeps_the_sum_of_amplitudes(deposit):
+    spec = R3DVSSpec(deposit=deposit)
+    data = spots({"x": spectrum_of(LATTICE, CENTRES)}, spec)
+    origin = (data.g == 0).all(axis=1)
+    total = 2 * data.amplitude[~origin].sum() + data.amplitude[origin].sum()
+    grid = voxels(spectrum_of(LATTICE, CENTRES), spec)
+    assert float(grid.sum()) == pytest.approx(float(total), rel=1e-5)
+
+
+def test_one_spot_falls_where_it_should():
+    # |b*| = 2π/12.8; a spot at (3.2, 0.5, -1.5) voxel edges from the centre.
+    spec = R3DVSSpec()
+    pitch = spec.pitch
+    assert spec.n_voxels == 32
+    assert spec.g_cut == pytest.approx(7.854, abs=1e-3)
+    assert pitch == pytest.approx(0.4909, abs=1e-4)
+    g = np.array([[3.2, 0.5, -1.5]], np.float32) * pitch
+    one = SpotSet(("x",), np.array([0, 1]), g, np.array([0.5], np.float32), np.array([10.0]))
+    batcher = SpotBatcher(one, spec, torch.device("cpu"))
+    grid = batcher.voxels(torch.zeros(1, dtype=torch.long), torch.eye(3)[None])[0, 0]
+    assert float(grid[16 + 3, 16, 16 - 2]) == pytest.approx(0.5)
+    assert float(grid[16 - 4, 16 - 1, 16 + 1]) == pytest.approx(0.5)
+    assert int((grid != 0).sum()) == 2
+
+
+def test_per_atom_and_squared_values():
+    spectrum = spectrum_of(LATTICE, CENTRES)
+    plain = spots({"x": spectrum}, PAPER)
+    spec = R3DVSSpec(value="squared", per="atom")
+    batcher = SpotBatcher(plain, spec, torch.device("cpu"))
+    at_zero = (plain.g == 0).all(axis=1)
+    expected = plain.amplitude**2 * spectrum.volume / 3
+    np.testing.assert_allclose(batcher.value.numpy()[~at_zero], expected[~at_zero], rtol=1e-5)
+
+
+def test_batches_equal_single_structures():
+    first, second = spectrum_of(LATTICE, CENTRES), spectrum_of(LATTICE * 1.1, CENTRES)
+    spec = R3DVSSpec(deposit="linear")
+    rotations = random_rotations(3, torch.Generator().manual_seed(0))
+    data = spots({"a": first, "b": second}, spec)
+    batch = SpotBatcher(data, spec, torch.device("cpu")).voxels(torch.tensor([1, 0, 1]), rotations)
+    for got, spectrum, rotation in zip(batch, (second, first, second), rotations, strict=True):
+        assert torch.allclose(got[0], voxels(spectrum, spec, rotation), atol=1e-7)
+    taken = data.take([1, 0, 1])
+    assert taken.ids == ("b", "a", "b")
+    again = SpotBatcher(taken, spec, torch.device("cpu")).voxels(torch.arange(3), rotations)
+    assert torch.equal(again, batch)
+
+
+def test_a_spectrum_that_ends_before_g_cut_is_refused():
+    short = spectrum_of(LATTICE * 2, CENTRES, g_max=4.0)
+    with pytest.raises(DataError, match=r"raise density\.g_store"):
+        spots({"x": short}, PAPER)
+
+
+def test_rotations_are_uniform_over_so3():
+    r = random_rotations(20_000, torch.Generator().manual_seed(1)).double().numpy()
+    np.testing.assert_allclose(
+        r @ r.transpose(0, 2, 1), np.eye(3)[None].repeat(len(r), 0), atol=1e-5
+    )
+    np.testing.assert_allclose(np.linalg.det(r), 1, atol=1e-5)
+    # Haar measure: the image of any axis is uniform on the sphere (its components uniform in
+    # [-1, 1]), and the rotation angle has the density (1 - cos θ)/π.
+    for i in range(3):
+        for j in range(3):
+            assert kstest(r[:, i, j], "uniform", args=(-1, 2)).pvalue > 1e-3
+    angle = np.arccos(np.clip((np.trace(r, axis1=1, axis2=2) - 1) / 2, -1, 1))
+    assert kstest(angle, lambda t: (t - np.sin(t)) / np.pi).pvalue > 1e-3

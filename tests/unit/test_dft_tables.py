@@ -1,0 +1,177 @@
+"""Targets, reasons, specs and digests: no calculation runs here."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+
+from rhoflow import tables
+from rhoflow.crystal import Crystal
+from rhoflow.dft import base, gpaw, jobs
+from rhoflow.dft.shard import canonical, crystal_jobs, run_shard, to_table
+from rhoflow.dft.targets import check_ok_fraction, targets
+from rhoflow.errors import ConfigError, DataError
+
+SPEC = gpaw.GPAWSpec()
+
+
+def record(name: str, status: str = "ok", n_atoms: int = 2, **values) -> dict:
+    terms = {
+        "total_energy_ev": -12.0,
+        "one_electron_energy_ev": -30.0,
+        "hartree_energy_ev": 50.0,
+        "xc_energy_ev": -20.0,
+        "xc_potential_energy_ev": -26.0,
+        "ion_energy_ev": -80.0,
+        "band_gap_ev": 4.5,
+    }
+    known = {**terms, **values} if status == "ok" else {}
+    return {"material_id": name, "status": status, "n_atoms": n_atoms, **known}
+
+
+def atom(element: str, energy: float | None) -> dict:
+    status = "ok" if energy is not None else "failed"
+    return {"element": element, "status": status, "energy_ev": energy}
+
+
+def test_targets_per_atom():
+    records = to_table([record("a"), record("b", n_atoms=4)], tables.DFT_RECORDS)
+    atoms = to_table([atom("Mg", 0.0), atom("O", -1.5)], tables.ATOMS)
+    out = targets(records, atoms, {"a": {"Mg": 1, "O": 1}, "b": {"Mg": 2, "O": 2}})
+    assert list(out.columns) == tables.TARGET_TABLE.names
+    assert out.iloc[0, 1:].tolist() == [25.0, 3.0, -40.0, -15.0, (-1.5 + 12.0) / 2, 4.5]
+    assert out.iloc[1, 1:].tolist() == [12.5, 1.5, -20.0, -7.5, (-3.0 + 12.0) / 4, 4.5]
+
+
+def test_targets_are_null_where_nothing_is_known():
+    records = to_table(
+        [record("a"), record("b", "failed"), record("c", "not_converged")], tables.DFT_RECORDS
+    )
+    atoms = to_table([atom("Co", None), atom("O", -1.5)], tables.ATOMS)
+    out = targets(records, atoms, {i: {"Co": 1, "O": 1} for i in "abc"})
+    assert out["material_id"].tolist() == ["a", "b", "c"]
+    assert np.isnan(out.loc[0, "cohesive_energy_ev_per_atom"])
+    assert out.loc[0, "hartree_energy_ev_per_atom"] == 25.0
+    assert out.iloc[1:, 1:].isna().all(axis=None)
+
+
+def test_targets_want_every_composition():
+    records = to_table([record("a")], tables.DFT_RECORDS)
+    with pytest.raises(DataError, match=r"no composition for \['a'\]"):
+        targets(records, tables.empty(tables.ATOMS), {})
+
+
+def test_ok_fraction_lists_reasons():
+    rows = [record("a"), *({**record(i, "failed"), "reason": "no PAW set for Tc"} for i in "bc")]
+    records = to_table([*rows, record("d", "not_converged")], tables.DFT_RECORDS)
+    check_ok_fraction(records, 0.25, "set")
+    expected = r"dataset set: 1 of 4 .* at least 50% .* 2 x no PAW set for Tc; 1 x not_converged"
+    with pytest.raises(DataError, match=expected):
+        check_ok_fraction(records, 0.5, "set")
+    with pytest.raises(DataError, match="no structure was calculated"):
+        check_ok_fraction(records.iloc[:0], 0.0, "set")
+
+
+def test_statuses_are_those_of_the_tables():
+    statuses = {tables.STATUS_OK, tables.STATUS_NOT_CONVERGED, tables.STATUS_FAILED}
+    assert set(base.Status.__args__) == statuses
+    assert set(jobs.KEPT) == statuses - {tables.STATUS_FAILED}
+
+
+def test_reasons_in_plain_words():
+    missing = FileNotFoundError('Could not find required PAW dataset file "Tc.PBE".\n\nYou need')
+    assert gpaw.short_reason(missing) == "no PAW set for Tc"
+    softer = FileNotFoundError('Could not find required PAW dataset file "Mg.9.PBE".')
+    assert gpaw.short_reason(softer) == "no PAW set for Mg.9"
+    assert gpaw.short_reason(MemoryError("x")) == "out of memory"
+    assert gpaw.short_reason(ValueError("one\ntwo")) == "ValueError: one"
+    assert gpaw.short_reason(AssertionError()) == "AssertionError"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"cutoff_ev": 0},
+        {"setups": {"Xx": "2"}},
+        {"spin_polarised": True},
+        {"initial_moments": {"Fe": 5.0}},
+        {"cutof_ev": 500},
+        {"kpoint_density": float("inf")},
+    ],
+)
+def test_spec_refuses(wrong):
+    with pytest.raises(ValidationError):
+        gpaw.GPAWSpec(**wrong)
+
+
+def test_unknown_engine_names_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'gpaw'"):
+        base.load_engine("gpav")
+
+
+def digest_of(crystal: Crystal, **settings) -> str:
+    return crystal_jobs([crystal], gpaw.GPAWSpec(**settings))[0].digest
+
+
+def test_digest_knows_structure_and_settings_not_names_or_orientation(mgo):
+    turned = np.linalg.qr(np.arange(9.0).reshape(3, 3) ** 1.5 + np.eye(3))[0]
+    same = Crystal("../other name", mgo.lattice @ turned, mgo.symbols, mgo.frac_coords - 1.0)
+    assert digest_of(same) == digest_of(mgo)
+    assert digest_of(mgo, time_limit_min=5, min_ok_fraction=0.1) == digest_of(mgo)
+    assert digest_of(mgo, boxed_atoms=("O", "N")) == digest_of(mgo)
+    assert digest_of(mgo, cutoff_ev=501) != digest_of(mgo)
+    larger = Crystal("MgO", mgo.lattice * 1.0001, mgo.symbols, mgo.frac_coords)
+    assert digest_of(larger) != digest_of(mgo)
+    swapped = Crystal("MgO", mgo.lattice, mgo.symbols[::-1], mgo.frac_coords)
+    assert digest_of(swapped) != digest_of(mgo)
+
+
+def test_canonical_forgets_noise_below_the_rounding(mgo):
+    noisy = mgo.frac_coords + np.array([[-1e-9, 0, 1e-9], [0, -1e-9, 0]])
+    assert canonical(Crystal("x", mgo.lattice, mgo.symbols, noisy)) == canonical(mgo)
+
+
+def test_settings_of_atoms_and_crystals_are_kept_apart():
+    finer = gpaw.GPAWSpec(kpoint_density=3, spin_polarised=True, initial_moments={"Fe": 4})
+    assert finer.atom_settings() == SPEC.atom_settings()
+    assert gpaw.GPAWSpec(box_angstrom=8).atom_settings() != SPEC.atom_settings()
+    assert gpaw.GPAWSpec(cutoff_ev=600).atom_settings() != SPEC.atom_settings()
+
+
+def test_ids_must_be_unique(mgo, tmp_path):
+    with pytest.raises(DataError, match=r"occur twice: \['MgO'\]"):
+        run_shard([mgo, mgo], SPEC, done_folder=tmp_path)
+
+
+def test_no_structures_no_rows(tmp_path):
+    records, costs, spectra = run_shard([], SPEC, done_folder=tmp_path)
+    assert list(records.columns) == tables.DFT_RECORDS.names
+    assert list(costs.columns) == tables.DFT_COST.names
+    assert len(records) == len(costs) == len(spectra) == 0
+
+
+@pytest.mark.parametrize("module", ["rhoflow.dft.worker", "rhoflow.dft.gpaw_scf"])
+def test_worker_imports_nothing_that_it_does_not_need(module):
+    code = f"import sys, {module}; print([m for m in ('pandas', 'pymatgen') if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=jobs._environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_config_needs_no_gpaw():
+    code = "import sys; sys.modules['gpaw'] = None; from rhoflow.dft.gpaw import GPAWSpec"
+    subprocess.run([sys.executable, "-c", code], env=jobs._environment(), check=True)
+
+
+def test_records_fit_their_table():
+    row = to_table([record("a")], tables.DFT_RECORDS)
+    assert isinstance(row, pd.DataFrame)
+    assert list(row.columns) == tables.DFT_RECORDS.names

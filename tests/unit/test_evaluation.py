@@ -1,0 +1,151 @@
+"""Splits, the learning-curve protocol, metrics and claims on cases with known answers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rhoflow.descriptors.base import VectorSet
+from rhoflow.errors import DataError
+from rhoflow.evaluation import metrics
+from rhoflow.evaluation.claims import ClaimSpec, judge
+from rhoflow.evaluation.protocol import LearningCurveSpec, learning_curve, parse_range
+from rhoflow.evaluation.splits import draw
+
+SPEC = LearningCurveSpec(
+    train_sizes=(3, 6), test_size=4, redraws=5, redraws_per_job=2, seeds=2, seed=7
+)
+IDS = [f"m{i:02d}" for i in range(12)]
+
+
+def test_splits_are_disjoint_nested_and_reproducible():
+    splits = draw(IDS, SPEC, study="s")
+    for _, rows in splits.groupby("redraw"):
+        test = rows[rows["part"] == "test"]["material_id"]
+        train = rows[rows["part"] == "train"].sort_values("order")["material_id"]
+        assert len(test) == 4
+        assert len(train) == 6
+        assert set(test).isdisjoint(train)
+        assert set(test) | set(train) <= set(IDS)
+    pd.testing.assert_frame_equal(splits, draw(IDS[::-1], SPEC, study="s"))
+    tests = {
+        tuple(sorted(r["material_id"])) for _, r in splits[splits.part == "test"].groupby("redraw")
+    }
+    assert len(tests) == 5
+
+
+def test_too_few_structures_say_how_many_are_needed():
+    with pytest.raises(DataError, match=r"study 's': 9 structures .* need 10"):
+        draw(IDS[:9], SPEC, study="s")
+
+
+def test_redraws_are_grouped_into_jobs():
+    assert SPEC.jobs() == ["0-1", "2-3", "4-4"]
+    assert [list(parse_range(j)) for j in SPEC.jobs()] == [[0, 1], [2, 3], [4]]
+
+
+class _Memory:
+    """A model that answers with the mean of its training targets plus its seed's parity."""
+
+    def __init__(self, inputs, y, seed):
+        self.seen, self.mean, self.seed = inputs.ids, y.mean(), seed
+
+    def predict(self, inputs):
+        assert not set(self.seen) & set(inputs.ids)
+        return np.full(len(inputs), self.mean)
+
+
+def test_the_protocol_trains_on_nested_sets_and_never_on_test_structures():
+    inputs = VectorSet(tuple(reversed(IDS)), np.arange(12.0)[:, None])
+    y = pd.Series(np.arange(12.0), index=IDS)
+    trained = []
+
+    def fit(x, targets, seed):
+        trained.append((x.ids, seed))
+        np.testing.assert_array_equal(targets, y.loc[list(x.ids)])
+        return _Memory(x, targets, seed)
+
+    splits = draw(IDS, SPEC, study="s")
+    table = learning_curve(fit, inputs, y, splits, SPEC, redraws=range(2), n_seeds=2)
+    assert len(table) == 2 * 2 * 2 * 4
+    assert {len(ids) for ids, _ in trained} == {3, 6}
+    assert set(trained[0][0]) < set(trained[2][0])
+    assert len({seed for _, seed in trained}) == 4
+    assert (table["y_true"] == table["material_id"].map(y)).all()
+
+
+def predictions(errors: dict[str, list[float]], train_size: int = 100) -> pd.DataFrame:
+    """Two test structures a redraw, wrong by plus and minus the given error."""
+    rows = [
+        ("s", arm, "band_gap_ev", train_size, redraw, seed, name, true, true + sign * error)
+        for arm, values in errors.items()
+        for redraw, error in enumerate(values)
+        for seed in (0, 1)
+        for name, true, sign in (("a", 1.0, 1), ("b", 3.0, -1))
+    ]
+    columns = [
+        "study",
+        "arm",
+        "target",
+        "train_size",
+        "redraw",
+        "seed",
+        "material_id",
+        "y_true",
+        "y_pred",
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def test_scores_of_known_errors():
+    table = metrics.scores(predictions({"x": [0.1, 0.3]}))
+    row = table.iloc[0]
+    assert row["mae_mean"] == pytest.approx(0.2)
+    assert row["mae_std"] == pytest.approx(np.std([0.1, 0.3], ddof=1))
+    # Σ(y - ŷ)² = 2·0.01 + 2·0.09, Σ(y - ȳ)² = 4.
+    assert row["r2"] == pytest.approx(1 - 0.2 / 4)
+    assert (row["n_redraws"], row["n_test"]) == (2, 4)
+
+
+def test_seeds_are_averaged_before_the_error():
+    table = predictions({"x": [0.5]})
+    table.loc[table["seed"] == 1, "y_pred"] = 2 * table["y_true"] - table["y_pred"]
+    assert metrics.scores(table)["mae_mean"].iloc[0] == pytest.approx(0)
+
+
+def claim(**settings) -> ClaimSpec:
+    base = {"claim": "c", "paper": "p", "target": "band_gap_ev", "arm": "x", "than": ("y",)}
+    return ClaimSpec(**{**base, **settings})
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "verdict"),
+    [
+        ([0.1, 0.11, 0.12], [0.5, 0.52, 0.49], "holds"),
+        ([0.5, 0.52, 0.49], [0.1, 0.11, 0.12], "does not hold"),
+        ([0.1, 0.5, 0.3], [0.3, 0.2, 0.45], "undecided"),
+        ([0.1, 0.1], [0.5, 0.6], "undecided"),
+    ],
+)
+def test_verdicts(x, y, verdict):
+    table = judge([claim()], predictions({"x": x, "y": y}), study="s")
+    assert table["verdict"].tolist() == [verdict]
+
+
+def test_a_claim_about_more_data_is_not_testable():
+    table = judge([claim()], predictions({"x": [0.1] * 3, "y": [0.5] * 3}, 16), study="s")
+    assert table["verdict"].tolist() == ["not testable"]
+    assert "16 training structures" in table["why"].iloc[0]
+    assert "x 0.1, y 0.5" in table["measured"].iloc[0]
+
+
+def test_equal_claims():
+    errors = {"x": [0.50, 0.52, 0.48], "y": [0.51, 0.50, 0.52]}
+    assert judge([claim(relation="equal")], predictions(errors), study="s")["verdict"][0] == "holds"
+    errors["y"] = [0.9, 0.9, 0.9]
+    table = judge([claim(relation="equal")], predictions(errors), study="s")
+    assert table["verdict"][0] == "does not hold"
+
+
+def test_a_claim_against_itself_is_refused():
+    with pytest.raises(ValueError, match="compared with itself"):
+        claim(than=("x",))

@@ -1,0 +1,55 @@
+"""What is kept of a computed density."""
+
+import logging
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field
+
+from rhoflow.density.spectrum import Spectrum, truncate
+from rhoflow.errors import DataError
+from rhoflow.spec import Spec
+
+logger = logging.getLogger(__name__)
+
+# The compensated density integrates to the valence electrons to about 1e-6 an atom.
+ELECTRON_TOLERANCE = 1e-4
+
+
+class DensitySpec(Spec):
+    """What is kept of a density."""
+
+    algorithm: Literal[1] = 1
+    g_store: float = Field(
+        default=12.0,
+        gt=0.5,
+        le=60,
+        description="Largest |g| of the stored density spectrum in 1/Å; at least the g_cut of "
+        "every descriptor that reads it.",
+    )
+
+
+def store(
+    spectra: Mapping[str, Spectrum], n_electrons: Mapping[str, float], spec: DensitySpec
+) -> dict[str, Spectrum]:
+    """Spectra inside |g| ≤ g_store, each checked against its number of valence electrons.
+
+    Args:
+        spectra: densities at the engine's own resolution, by material id.
+        n_electrons: valence electrons of the cell, by material id.
+        spec: the radius that is kept.
+
+    Raises:
+        DataError: s(0)·V is not the number of valence electrons.
+    """
+    kept = {}
+    for name, spectrum in spectra.items():
+        expected, got = n_electrons[name], spectrum.n_electrons
+        if not abs(got - expected) <= ELECTRON_TOLERANCE * spectrum.n_atoms:
+            raise DataError(
+                f"{name}: its density integrates to {got:.6f} electrons, its record says "
+                f"{expected:.6f}; delete the shard's files under results/dft and run again"
+            )
+        kept[name] = truncate(spectrum, spec.g_store)
+    logger.info("%d densities kept inside %.2f 1/Å", len(kept), spec.g_store)
+    return kept

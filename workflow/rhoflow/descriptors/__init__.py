@@ -1,0 +1,1 @@
+"""Descriptors: each module holds one spec and one compute function."""

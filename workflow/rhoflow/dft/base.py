@@ -1,0 +1,107 @@
+"""What a DFT engine offers to the rest of the package.
+
+An engine is a module with the members of ``Engine``, registered in ``ENGINES``. It is imported
+by every worker process, so it must not import pandas.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, Protocol, cast
+
+import numpy as np
+from pydantic import Field
+
+from rhoflow.crystal import Crystal
+from rhoflow.density.spectrum import Spectrum
+from rhoflow.errors import ConfigError, did_you_mean
+from rhoflow.spec import Spec
+
+Status = Literal["ok", "not_converged", "failed"]
+
+ENGINES = {"gpaw": "rhoflow.dft.gpaw"}
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """One calculation.
+
+    Attributes:
+        record: columns of ``tables.DFT_RECORDS`` (those that are known; the others are null).
+        spectrum: the valence density, None where status is not ``ok``.
+    """
+
+    record: dict[str, Any]
+    spectrum: Spectrum | None
+
+
+class EngineSpec(Spec):
+    """Settings that every engine has."""
+
+    time_limit_min: float | None = Field(
+        default=None, gt=0, description="Wall time in minutes after which a structure is given up."
+    )
+    min_ok_fraction: float = Field(
+        default=0.8,
+        ge=0,
+        le=1,
+        description="The stage stops if fewer structures than this succeed.",
+    )
+
+    def crystal_settings(self) -> dict[str, Any]:
+        """The settings that decide the numbers of a crystal, JSON-able."""
+        return self.model_dump(mode="json", exclude={"time_limit_min", "min_ok_fraction"})
+
+    def atom_settings(self) -> dict[str, Any]:
+        """The settings that decide the energies of isolated atoms, JSON-able."""
+        return self.crystal_settings()
+
+
+class Engine(Protocol):
+    """The members of an engine's module.
+
+    ``calculate`` returns whatever happens to one structure as a record with a status and a
+    reason; only ``EngineError``, for what would befall every structure, leaves it.
+    """
+
+    SPEC: type[EngineSpec]
+
+    def version(self) -> str:
+        """Version of the engine and its data; raises EngineError where it is not installed."""
+        ...
+
+    def calculate(self, crystal: Crystal, spec: Any, log_path: Path) -> Result:
+        """Run one crystal in this process; the engine's own log goes to ``log_path``."""
+        ...
+
+    def atomic_reference(self, element: str, spec: Any, log_path: Path) -> dict[str, Any]:
+        """A row of ``tables.ATOMS``: energy of the isolated atom."""
+        ...
+
+
+def load_engine(kind: str) -> Engine:
+    """The engine of that name."""
+    if kind not in ENGINES:
+        raise ConfigError(f"dft.kind: no engine '{kind}'{did_you_mean(kind, ENGINES)}")
+    return cast(Engine, import_module(ENGINES[kind]))
+
+
+def crystal_from_json(data: Mapping[str, Any]) -> Crystal:
+    """The inverse of ``crystal_to_json``."""
+    return Crystal(
+        material_id=data["material_id"],
+        lattice=np.asarray(data["lattice"], dtype=np.float64),
+        symbols=tuple(data["symbols"]),
+        frac_coords=np.asarray(data["frac_coords"], dtype=np.float64),
+    )
+
+
+def crystal_to_json(crystal: Crystal) -> dict[str, Any]:
+    """A crystal as numbers and text, for a job file."""
+    return {
+        "material_id": crystal.material_id,
+        "lattice": crystal.lattice.tolist(),
+        "symbols": list(crystal.symbols),
+        "frac_coords": crystal.frac_coords.tolist(),
+    }

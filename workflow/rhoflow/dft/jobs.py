@@ -1,0 +1,284 @@
+"""Runs jobs in processes of their own, keeps what is done, survives being killed.
+
+Every finished job is one file in ``done_folder`` named by its digest, written atomically: a
+killed run, a larger sample or another shard finds it again. Jobs that failed are not kept and so
+tried again by the next run.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import rhoflow
+from rhoflow import io
+from rhoflow.errors import DataError, EngineError
+
+KEPT = ("ok", "not_converged")
+POLL_S = 0.03
+WORKER = (sys.executable, "-P", "-m", "rhoflow.dft.worker")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One thing to compute.
+
+    Attributes:
+        digest: of everything that decides the result; its name in the done folder.
+        label: for people, in the log.
+        task: what the worker gets: engine, spec, and crystal or element.
+        size: jobs with more are started first, so that no long one is left for the end.
+    """
+
+    digest: str
+    label: str
+    task: dict[str, Any]
+    size: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of a job: its record, the arrays of its density if any, and what it cost."""
+
+    record: dict[str, Any]
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+    cost: dict[str, float] = field(default_factory=dict)
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """SHA-256 of JSON-able content, independent of the order of keys."""
+    text = json.dumps(content, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    *,
+    done_folder: Path,
+    workers: int = 1,
+    time_limit_s: float | None = None,
+    log: logging.Logger | None = None,
+    worker: Sequence[str] = WORKER,
+) -> dict[str, Outcome]:
+    """Run jobs, ``workers`` at once, each on one thread in a process of its own.
+
+    Args:
+        jobs: equal digests are computed once.
+        done_folder: results of finished jobs, and the engine's log of each.
+        workers: processes at once.
+        time_limit_s: wall time after which a job is killed and counts as failed.
+        log: gets a line a job.
+        worker: command that runs a job file.
+
+    Returns:
+        The outcome of every digest.
+
+    Raises:
+        EngineError: the engine cannot be used at all; the other processes are stopped.
+    """
+    log = log or logging.getLogger(__name__)
+    done_folder = done_folder.resolve()
+    done_folder.mkdir(parents=True, exist_ok=True)
+    unique = {job.digest: job for job in jobs}
+    found = {d: kept for d in unique if (kept := _read_done(done_folder, d, log)) is not None}
+    waiting = sorted((j for d, j in unique.items() if d not in found), key=lambda j: -j.size)
+    if found:
+        log.info("%d of %d found in %s", len(found), len(unique), done_folder)
+    with _Pool(done_folder, len(waiting), time_limit_s, log, worker) as pool:
+        new = pool.run(waiting, max(1, workers))
+    return {d: found.get(d) or new[d] for d in unique}
+
+
+def _read_done(done_folder: Path, name: str, log: logging.Logger) -> Outcome | None:
+    """A finished job, or None if it is to be computed: absent or damaged."""
+    path = done_folder / f"{name}.npz"
+    if not path.exists():
+        return None
+    try:
+        arrays, meta = io.read_arrays(path)
+        if meta["digest"] != name or meta["record"]["status"] not in KEPT:
+            raise DataError(f"{path}: not the result of this job")
+        return Outcome(meta["record"], arrays, meta["cost"])
+    except (DataError, KeyError, TypeError, zlib.error) as error:
+        log.warning("%s is damaged and computed anew (%s)", path, error)
+        return None
+
+
+def _write_done(done_folder: Path, name: str, outcome: Outcome) -> None:
+    meta = {"digest": name, "record": outcome.record, "cost": outcome.cost}
+    io.write_arrays(done_folder / f"{name}.npz", outcome.arrays, meta)
+
+
+@dataclass
+class _Running:
+    job: Job
+    process: subprocess.Popen[bytes]
+    folder: Path
+    started: float
+
+
+class _Pool:
+    """The processes of one ``run_jobs``; leaving it, by whatever way, ends them."""
+
+    def __init__(
+        self,
+        done_folder: Path,
+        total: int,
+        time_limit_s: float | None,
+        log: logging.Logger,
+        worker: Sequence[str],
+    ) -> None:
+        self.done_folder, self.total, self.log = done_folder, total, log
+        self.time_limit_s, self.worker = time_limit_s, worker
+        self.running: list[_Running] = []
+        self.scratch = tempfile.TemporaryDirectory(prefix="rhoflow-dft-")
+
+    def __enter__(self) -> "_Pool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for entry in self.running:
+            entry.process.kill()
+        for entry in self.running:
+            entry.process.communicate()
+        self.scratch.cleanup()
+
+    def run(self, jobs: Sequence[Job], workers: int) -> dict[str, Outcome]:
+        """Run all jobs; the outcome of each digest."""
+        waiting = list(reversed(jobs))
+        outcomes: dict[str, Outcome] = {}
+        with _terminable():
+            while waiting or self.running:
+                while waiting and len(self.running) < workers:
+                    self._start(waiting.pop())
+                for entry in [e for e in self.running if self._ended(e)]:
+                    outcome = self._collect(entry)
+                    self.running.remove(entry)
+                    outcomes[entry.job.digest] = outcome
+                    self._report(entry, outcome, len(outcomes))
+                time.sleep(POLL_S)
+        return outcomes
+
+    def _start(self, job: Job) -> None:
+        folder = Path(self.scratch.name) / job.digest
+        folder.mkdir()
+        paths = {"folder": str(folder), "log": str(self.done_folder / f"{job.digest}.txt")}
+        content = {**job.task, **paths, "stop_with_parent": True}
+        (folder / "job.json").write_text(json.dumps(content), encoding="utf-8")
+        with (folder / "output.txt").open("wb") as output:
+            process = subprocess.Popen(
+                [*self.worker, str(folder / "job.json")],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=_environment(),
+            )
+        self.running.append(_Running(job, process, folder, time.monotonic()))
+
+    def _ended(self, entry: _Running) -> bool:
+        if entry.process.poll() is not None:
+            return True
+        return (
+            self.time_limit_s is not None and time.monotonic() - entry.started > self.time_limit_s
+        )
+
+    def _collect(self, entry: _Running) -> Outcome:
+        """Read what a process left behind, and keep it if it is worth keeping."""
+        code = entry.process.poll()
+        if code is None:
+            entry.process.kill()
+        entry.process.communicate()
+        if code is None:
+            return _failed(f"time limit of {(self.time_limit_s or 0) / 60:g} min")
+        outcome = _result(entry.folder) if code == 0 else None
+        if outcome is None:
+            return _failed(_died(code, entry.folder))
+        if outcome.record["status"] in KEPT:
+            _write_done(self.done_folder, entry.job.digest, outcome)
+        return outcome
+
+    def _report(self, entry: _Running, outcome: Outcome, n_done: int) -> None:
+        status, reason = outcome.record["status"], outcome.record.get("reason")
+        log_path = self.done_folder / f"{entry.job.digest}.txt"
+        self.log.info(
+            "[%d/%d] %s %s %.1f s%s",
+            n_done,
+            self.total,
+            entry.job.label,
+            status,
+            time.monotonic() - entry.started,
+            f": {reason} (log: {log_path})" if reason else "",
+        )
+
+
+def _failed(reason: str) -> Outcome:
+    return Outcome({"status": "failed", "reason": reason})
+
+
+def _result(folder: Path) -> Outcome | None:
+    """What a worker wrote, None if it ended without; EngineError is raised here again."""
+    try:
+        content = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if "engine_error" in content:
+        raise EngineError(content["engine_error"])
+    with np.load(folder / "arrays.npz", allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    return Outcome(content["record"], arrays, content["cost"])
+
+
+def _died(code: int, folder: Path) -> str:
+    """Why a worker that left no result ended."""
+    if code == -signal.SIGKILL:
+        return "killed by signal 9 (out of memory?)"
+    if code < 0:
+        return f"killed by signal {-code}"
+    output = (folder / "output.txt").read_text(encoding="utf-8", errors="replace")
+    last = output.strip().splitlines()[-1][:200] if output.strip() else "no output"
+    return f"worker ended with code {code}: {last}"
+
+
+def _environment() -> dict[str, str]:
+    """The environment of a worker: one thread, and this very package importable."""
+    package_root = str(Path(rhoflow.__file__).resolve().parents[1])
+    paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {
+        **os.environ,
+        **dict.fromkeys(THREAD_VARIABLES, "1"),
+        "PYTHONPATH": os.pathsep.join(paths),
+    }
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Turn SIGTERM into SystemExit, so that the processes are ended; only the main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

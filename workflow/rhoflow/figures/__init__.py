@@ -1,0 +1,1 @@
+"""Figures: a table or density in, a matplotlib Figure out; one module a paper."""

@@ -1,0 +1,132 @@
+"""The report: one HTML file that opens without a network."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import jinja2
+import pandas as pd
+import yaml
+from docutils.core import publish_parts
+
+from rhoflow import __version__
+from rhoflow.tables import STATUS_OK, TARGETS
+
+
+@dataclass(frozen=True)
+class StudyResults:
+    """What the report shows of one study.
+
+    Attributes:
+        figures: SVG text by name of the figure.
+        captions: reStructuredText templates by name of the figure.
+        scores, claims: tables of ``rhoflow.evaluation``.
+    """
+
+    name: str
+    figures: Mapping[str, str]
+    captions: Mapping[str, str]
+    scores: pd.DataFrame
+    claims: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class DatasetResults:
+    """What the report shows of one data set: funnel, calculations and their cost."""
+
+    name: str
+    funnel: pd.DataFrame
+    records: pd.DataFrame
+    cost: pd.DataFrame
+
+
+def caption(template: str, config: Mapping[str, Any], study: str) -> str:
+    """A caption template filled with the live config, as HTML.
+
+    The template is the one that Snakemake's own report uses: it sees ``snakemake.config`` and
+    ``snakemake.wildcards``.
+    """
+    context = SimpleNamespace(config=config, wildcards=SimpleNamespace(study=study))
+    text = jinja2.Template(template).render(snakemake=context)
+    settings = {"raw_enabled": False, "file_insertion_enabled": False, "report_level": 5}
+    parts = dict(publish_parts(text, writer="html5", settings_overrides=settings))
+    return str(parts["body"])
+
+
+def render(
+    template: str,
+    studies: list[StudyResults],
+    datasets: list[DatasetResults],
+    config: Mapping[str, Any],
+) -> str:
+    """The report as one HTML text; everything that comes from data is escaped."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.filters["number"] = lambda v: "–" if pd.isna(v) else f"{v:.3g}"
+    return environment.from_string(template).render(
+        version=__version__,
+        studies=[_study_view(s, config) for s in studies],
+        datasets=[_dataset_view(d) for d in datasets],
+        config=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
+    )
+
+
+def _study_view(study: StudyResults, config: Mapping[str, Any]) -> dict[str, Any]:
+    spec = config["studies"][study.name]
+    labels = {name: arm["label"] or name for name, arm in spec["arms"].items()}
+    return {
+        "name": study.name,
+        "title": spec["title"],
+        "claims": study.claims.to_dict("records"),
+        "figures": [
+            {
+                "name": name,
+                "image": base64.b64encode(svg.encode()).decode(),
+                "caption": caption(study.captions[name], config, study.name),
+            }
+            for name, svg in study.figures.items()
+        ],
+        "scores": _score_table(study.scores, labels),
+    }
+
+
+def _score_table(scores: pd.DataFrame, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Rows of the largest training size, the best arm of each target marked."""
+    table = scores[scores["train_size"] == scores["train_size"].max()]
+    best = table.groupby("target")["mae_mean"].idxmin()
+    return [
+        {
+            "target": f"{TARGETS[row['target']].label} ({TARGETS[row['target']].unit})",
+            "arm": labels[row["arm"]],
+            "train_size": row["train_size"],
+            "mae": row["mae_mean"],
+            "spread": row["mae_std"],
+            "r2": row["r2"],
+            "best": index in set(best),
+        }
+        for index, row in zip(table.index, table.to_dict("records"), strict=True)
+    ]
+
+
+def _dataset_view(data: DatasetResults) -> dict[str, Any]:
+    status = data.records["status"]
+    lost = data.records[status != STATUS_OK]
+    return {
+        "name": data.name,
+        "funnel": data.funnel.to_dict("records"),
+        "n": len(data.records),
+        "ok": int((status == STATUS_OK).sum()),
+        "engines": sorted(
+            {
+                f"{r['engine']} {r['engine_version']}"
+                for r in data.records.to_dict("records")
+                if r["engine"]
+            }
+        ),
+        "lost": lost[["material_id", "status", "reason"]].to_dict("records"),
+        "cpu_minutes": float(data.cost["cpu_time_s"].sum() / 60),
+        "cpu_median": float(data.cost["cpu_time_s"].median()),
+        "memory": float(data.cost["peak_memory_mb"].max()),
+        "slowest": data.cost.nlargest(3, "cpu_time_s").to_dict("records"),
+    }

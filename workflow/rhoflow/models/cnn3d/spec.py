@@ -1,0 +1,44 @@
+"""Settings of the network, its rotated replicas and its optimiser."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from rhoflow.spec import Spec
+from rhoflow.training.spec import OptimiserSpec
+
+
+class CNN3DSpec(Spec):
+    """The network, its rotated replicas and its optimiser."""
+
+    kind: Literal["cnn3d"] = "cnn3d"
+    algorithm: Literal[1] = 1
+    channels: tuple[int, ...] = Field(
+        default=(16, 32, 64), min_length=1, max_length=8, description="Filters of each convolution."
+    )
+    kernel_size: Literal[3, 5, 7] = Field(default=3, description="Edge of every filter in voxels.")
+    dense: tuple[int, ...] = Field(
+        default=(128,), max_length=4, description="Units of dense layers."
+    )
+    leak: float = Field(default=0.3, ge=0, lt=1, description="Slope of the leaky ReLU below zero.")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="Dropout before the last layer.")
+    replicas: int = Field(
+        default=30,
+        ge=1,
+        le=10_000,
+        description="Rotated copies of each structure an epoch.",
+    )
+    endless: bool = Field(
+        default=False,
+        description="New rotations every epoch instead of the first ones.",
+    )
+    test_poses: int = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="1: predict the unrotated original (the paper); more: the mean over so many "
+        "rotations of it.",
+    )
+    optimiser: OptimiserSpec = Field(
+        default_factory=lambda: OptimiserSpec(), description="Adam and its schedule."
+    )

@@ -1,0 +1,1 @@
+"""Kernel ridge regression on vector descriptors (scikit-learn), targets standardised."""

@@ -1,0 +1,1 @@
+"""Where crystal structures come from, and how a dataset is chosen among them."""

@@ -1,0 +1,20 @@
+"""How networks are optimised."""
+
+from pydantic import Field
+
+from rhoflow.spec import Spec
+
+
+class OptimiserSpec(Spec):
+    """How a network is optimised: Adam with a learning rate that falls along a half cosine."""
+
+    epochs: int = Field(default=60, ge=1, le=100_000, description="Passes over the training set.")
+    batch_size: int = Field(default=64, ge=1, le=65_536, description="Samples a step.")
+    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="First learning rate.")
+    final_rate: float = Field(
+        default=0.01,
+        gt=0,
+        le=1,
+        description="Last learning rate as a share of the first.",
+    )
+    weight_decay: float = Field(default=0.0, ge=0, le=1, description="Weight decay (AdamW).")

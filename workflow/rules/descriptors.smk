@@ -1,0 +1,100 @@
+"""Descriptors: one rule a kind, one job a shard."""
+
+
+rule r3dvs_shard:
+    """Spots |s(g)| inside g_cut for one shard of densities."""
+    input:
+        density="results/density/{dataset}/{shard}.npz",
+    output:
+        spots="results/descriptors/{descriptor}/{dataset}/{shard}.npz",
+    log:
+        "results/logs/r3dvs_shard/{descriptor}/{dataset}/{shard}.log",
+    benchmark:
+        "results/benchmarks/r3dvs_shard/{descriptor}/{dataset}/{shard}.tsv"
+    wildcard_constraints:
+        descriptor=of_kind("r3dvs"),
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(2000),
+        runtime=takes(30),
+    params:
+        spec=spots_spec,
+    script:
+        "../../scripts/r3dvs_shard.py"
+
+
+rule soap_shard:
+    """Mean alchemical SOAP power spectra of one shard of structures."""
+    input:
+        structures=structures_of,
+    output:
+        vectors="results/descriptors/{descriptor}/{dataset}/{shard}.parquet",
+    log:
+        "results/logs/soap_shard/{descriptor}/{dataset}/{shard}.log",
+    benchmark:
+        "results/benchmarks/soap_shard/{descriptor}/{dataset}/{shard}.tsv"
+    wildcard_constraints:
+        descriptor=of_kind("soap"),
+    conda:
+        "../../envs/descriptors.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(4000),
+        runtime=takes(60),
+    params:
+        spec=descriptor_spec,
+        shard_size=shard_size,
+    script:
+        "../../scripts/soap_shard.py"
+
+
+rule coulomb_shard:
+    """Ewald Coulomb matrix eigenvalues of one shard of structures."""
+    input:
+        structures=structures_of,
+    output:
+        vectors="results/descriptors/{descriptor}/{dataset}/{shard}.parquet",
+    log:
+        "results/logs/coulomb_shard/{descriptor}/{dataset}/{shard}.log",
+    benchmark:
+        "results/benchmarks/coulomb_shard/{descriptor}/{dataset}/{shard}.tsv"
+    wildcard_constraints:
+        descriptor=of_kind("coulomb"),
+    conda:
+        "../../envs/descriptors.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(2000),
+        runtime=takes(60),
+    params:
+        spec=descriptor_spec,
+        shard_size=shard_size,
+    script:
+        "../../scripts/coulomb_shard.py"
+
+
+rule composition_shard:
+    """Element fractions and volume per atom of one shard of structures."""
+    input:
+        structures=structures_of,
+    output:
+        vectors="results/descriptors/{descriptor}/{dataset}/{shard}.parquet",
+    log:
+        "results/logs/composition_shard/{descriptor}/{dataset}/{shard}.log",
+    benchmark:
+        "results/benchmarks/composition_shard/{descriptor}/{dataset}/{shard}.tsv"
+    wildcard_constraints:
+        descriptor=of_kind("composition"),
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(1000),
+        runtime=takes(10),
+    params:
+        spec=descriptor_spec,
+        shard_size=shard_size,
+    script:
+        "../../scripts/composition_shard.py"

@@ -1,0 +1,77 @@
+"""Density-functional theory: one job a shard, one process a structure inside it."""
+
+
+rule dft_run:
+    """Self-consistent densities and energies of one shard."""
+    input:
+        structures=structures_of,
+    output:
+        records="results/dft/{dataset}/{shard}.parquet",
+        cost="results/dft/{dataset}/{shard}.cost.parquet",
+        spectra="results/dft/{dataset}/{shard}.npz",
+    log:
+        "results/logs/dft_run/{dataset}/{shard}.log",
+    benchmark:
+        "results/benchmarks/dft_run/{dataset}/{shard}.tsv"
+    conda:
+        "../../envs/dft.yaml"
+    threads: 8
+    resources:
+        mem_mb=lambda wildcards, threads, attempt: 1000 * threads * attempt,
+        runtime=takes(240),
+    params:
+        spec=engine_spec,
+        shard_size=lambda wildcards: dataset_spec(wildcards).shard_size,
+        done=DFT_DONE,
+    script:
+        "../../scripts/dft_run.py"
+
+
+rule dft_atoms:
+    """Isolated atoms of every element of a data set, with the same engine and settings."""
+    input:
+        structures=structures_of,
+    output:
+        atoms="results/dft/{dataset}/atoms.parquet",
+    log:
+        "results/logs/dft_atoms/{dataset}.log",
+    benchmark:
+        "results/benchmarks/dft_atoms/{dataset}.tsv"
+    conda:
+        "../../envs/dft.yaml"
+    threads: 8
+    resources:
+        mem_mb=lambda wildcards, threads, attempt: 1000 * threads * attempt,
+        runtime=takes(60),
+    params:
+        spec=engine_spec,
+        done=DFT_DONE,
+    script:
+        "../../scripts/dft_atoms.py"
+
+
+rule dft_collect:
+    """Targets of all structures of a data set; stops if too many calculations failed."""
+    input:
+        structures=structures_of,
+        records=lambda wildcards: shard_files(
+            "results/dft/{dataset}/{shard}.parquet", wildcards.dataset
+        ),
+        atoms="results/dft/{dataset}/atoms.parquet",
+    output:
+        records="results/dft/{dataset}/records.parquet",
+        targets="results/dft/{dataset}/targets.parquet",
+    log:
+        "results/logs/dft_collect/{dataset}.log",
+    benchmark:
+        "results/benchmarks/dft_collect/{dataset}.tsv"
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(2000),
+        runtime=takes(10),
+    params:
+        spec=engine_spec,
+    script:
+        "../../scripts/dft_collect.py"

@@ -1,0 +1,27 @@
+"""Scores: one tidy table a study, and the verdict on each claim of its paper."""
+
+
+rule scores_collect:
+    """MAE and R2 with their spread over redraws, and the claims judged by them."""
+    input:
+        predictions=study_predictions,
+    output:
+        predictions="results/scores/{study}/predictions.parquet",
+        scores="results/scores/{study}/scores.csv",
+        claims="results/scores/{study}/claims.csv",
+    log:
+        "results/logs/scores_collect/{study}.log",
+    benchmark:
+        "results/benchmarks/scores_collect/{study}.tsv"
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(2000),
+        runtime=takes(10),
+    params:
+        spec=lambda wildcards: {
+            "claims": [c.model_dump(mode="json") for c in study_spec(wildcards).claims]
+        },
+    script:
+        "../../scripts/scores_collect.py"
