@@ -31,5 +31,5 @@ datasets = [
     )
     for name, data in layout["datasets"].items()
 ]
-template = io.read_text(snakemake.params.template)
+template = io.read_text(snakemake.input.template)
 io.write_text(snakemake.output[0], render(template, studies, datasets, snakemake.params.config))

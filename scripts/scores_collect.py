@@ -15,7 +15,12 @@ io.start_log(snakemake.log[0])
 claims = [ClaimSpec.model_validate(c) for c in snakemake.params.spec["claims"]]
 # Arms differ in their specs, so the specs of the files differ too.
 predictions = io.read_tables(snakemake.input.predictions, tables.PREDICTIONS, same_spec=False)
-verdicts = judge(claims, predictions, study=snakemake.wildcards.study)
+verdicts = judge(
+    claims,
+    predictions,
+    study=snakemake.wildcards.study,
+    labels=snakemake.params.spec["labels"],
+)
 io.write_table(snakemake.output.predictions, predictions, tables.PREDICTIONS)
 io.write_table(snakemake.output.claims, verdicts, tables.CLAIMS)
 io.write_table(snakemake.output.scores, scores(predictions), tables.SCORES)

@@ -18,7 +18,7 @@ io.start_log(snakemake.log[0])
 params = snakemake.params.spec
 source = TypeAdapter(SourceSpec).validate_python(params["source"])
 spec = SelectionSpec.model_validate(params["selection"])
-candidates = read_candidates(source, prototypes_table=Path(snakemake.params.prototypes))
+candidates = read_candidates(source, prototypes_table=Path(snakemake.input.prototypes))
 result = select(candidates, spec, source=source.kind)
 io.write_table(snakemake.output.rejected, result.rejected, tables.REJECTED)
 io.write_table(snakemake.output.funnel, result.funnel, tables.FUNNEL)

@@ -165,7 +165,7 @@ SCORES = pa.schema(
 CLAIMS = pa.schema(
     [
         pa.field(name, pa.string())
-        for name in ("study", "claim", "paper", "verdict", "measured", "scale", "why")
+        for name in ("study", "claim", "paper", "target", "verdict", "measured", "scale", "why")
     ]
 )
 

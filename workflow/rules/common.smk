@@ -1,5 +1,7 @@
 """What the rules share: specs as plain dicts, shards, resources by attempt."""
 
+from os.path import relpath
+
 PREDICTIONS = "results/predictions/{study}/{arm}/{target}/{redraws}.parquet"
 
 
@@ -20,6 +22,15 @@ def spec(path):
     `algorithm` number makes each change count.
     """
     return CONFIG.named(path).model_dump(mode="json")
+
+
+def shipped(path):
+    """A file that ships with the workflow, relative to the working directory.
+
+    Not `workflow.source_path`: it answers with a new temporary copy at every start, and a rule
+    whose inputs or params name that copy would run each time.
+    """
+    return relpath(Path(workflow.basedir) / path)
 
 
 def dataset_spec(wildcards):
@@ -174,9 +185,7 @@ def report_layout():
         "studies": {
             study: {
                 "figures": {f: f"results/figures/{study}/{f}.svg" for f in FIGURES},
-                "captions": {
-                    f: workflow.source_path(f"../report/{f}.rst") for f in FIGURES
-                },
+                "captions": {f: shipped(f"workflow/report/{f}.rst") for f in FIGURES},
                 "scores": f"results/scores/{study}/scores.csv",
                 "claims": f"results/scores/{study}/claims.csv",
             }

@@ -66,11 +66,13 @@ rule report_make:
     """One HTML file with the claims, figures, funnel, failures and cost of this run."""
     input:
         *[study_outputs(study) for study in CONFIG.report],
+        *[shipped(f"workflow/report/{figure}.rst") for figure in FIGURES],
         *[
             path
             for files in report_layout()["datasets"].values()
             for path in (files["funnel"], files["records"], *files["cost"])
         ],
+        template=shipped("workflow/report/report.html.j2"),
     output:
         "results/report.html",
     log:
@@ -86,6 +88,5 @@ rule report_make:
     params:
         layout=report_layout(),
         config=CONFIG.model_dump(mode="json"),
-        template=workflow.source_path("../report/report.html.j2"),
     script:
         "../../scripts/report_make.py"

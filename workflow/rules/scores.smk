@@ -21,7 +21,10 @@ rule scores_collect:
         runtime=takes(10),
     params:
         spec=lambda wildcards: {
-            "claims": [c.model_dump(mode="json") for c in study_spec(wildcards).claims]
+            "labels": arm_labels(wildcards),
+            "claims": [
+                c.model_dump(mode="json") for c in study_spec(wildcards).claims
+            ],
         },
     script:
         "../../scripts/scores_collect.py"

@@ -5,6 +5,7 @@ rule structures_select:
     """Candidates of the source, filtered and sampled, with the funnel of what was dropped."""
     input:
         source=source_files,
+        prototypes=shipped("resources/prototypes.yaml"),
     output:
         structures="results/structures/{dataset}/structures.parquet",
         funnel="results/structures/{dataset}/funnel.csv",
@@ -24,6 +25,5 @@ rule structures_select:
             "source": spec(f"datasets.{wildcards.dataset}.source"),
             "selection": spec(f"datasets.{wildcards.dataset}.selection"),
         },
-        prototypes=workflow.source_path("../../resources/prototypes.yaml"),
     script:
         "../../scripts/structures_select.py"

@@ -1,6 +1,6 @@
 """Claims of a paper as data, judged against what this run measured."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from rhoflow.evaluation.metrics import errors_by_redraw
 from rhoflow.spec import Spec
 
-COLUMNS = ["study", "claim", "paper", "verdict", "measured", "scale", "why"]
+COLUMNS = ["study", "claim", "paper", "target", "verdict", "measured", "scale", "why"]
 
 
 class ClaimSpec(Spec):
@@ -39,17 +39,30 @@ class ClaimSpec(Spec):
         return self
 
 
-def judge(claims: Sequence[ClaimSpec], predictions: pd.DataFrame, *, study: str) -> pd.DataFrame:
+def judge(
+    claims: Sequence[ClaimSpec],
+    predictions: pd.DataFrame,
+    *,
+    study: str,
+    labels: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
     """Judge every claim at the largest training size of the run.
 
     A difference counts when its mean over the redraws exceeds twice its standard error; redraws
     are paired, since all arms see the same splits.
 
+    Args:
+        claims: what the paper says.
+        predictions: of all arms of the study.
+        study: its name.
+        labels: what to call each arm.
+
     Returns:
-        Columns study, claim, paper, verdict ("holds", "does not hold", "undecided", "not
+        Columns study, claim, paper, target, verdict ("holds", "does not hold", "undecided", "not
         testable"), measured, scale, why.
     """
     by_redraw = errors_by_redraw(predictions)
+    names = labels or {}
     size = int(by_redraw["train_size"].max())
     table = by_redraw[by_redraw["train_size"] == size]
     rows = []
@@ -58,12 +71,15 @@ def judge(claims: Sequence[ClaimSpec], predictions: pd.DataFrame, *, study: str)
             index="redraw", columns="arm", values="mae"
         )
         verdict, why = _verdict(claim, errors, size)
-        measured = ", ".join(f"{a} {errors[a].mean():.3g}" for a in (claim.arm, *claim.than))
+        measured = ", ".join(
+            f"{names.get(a, a)} {errors[a].mean():.3g}" for a in (claim.arm, *claim.than)
+        )
         rows.append(
             {
                 "study": study,
                 "claim": claim.claim,
                 "paper": claim.paper,
+                "target": claim.target,
                 "verdict": verdict,
                 "measured": f"MAE {measured}",
                 "scale": f"{size} training structures, {len(errors)} redraws",

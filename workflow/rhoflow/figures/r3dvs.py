@@ -181,5 +181,7 @@ def _cube_panel(ax: Axes, voxels: NDArray[np.float32], spec: R3DVSSpec) -> None:
     )
     reach = (-spec.g_cut, spec.g_cut)
     ax.set(xlim=reach, ylim=reach, zlim=reach)  # type: ignore[call-arg]
-    ax.set(xlabel="$g_x$", ylabel="$g_y$", zlabel="$g_z$ (1/Å)")  # type: ignore[call-arg]
+    ax.set(xlabel="$g_x$ (1/Å)", ylabel="$g_y$ (1/Å)", zlabel="$g_z$ (1/Å)")  # type: ignore[call-arg]
+    ax.set_box_aspect(None, zoom=0.82)  # type: ignore[call-arg]
+    ax.tick_params(pad=0)
     ax.set_title(f"all voxels, edge {2 * spec.g_cut:.2f} 1/Å")

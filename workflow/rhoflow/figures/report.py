@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import jinja2
+import numpy as np
 import pandas as pd
 import yaml
 from docutils.core import publish_parts
@@ -78,7 +79,10 @@ def _study_view(study: StudyResults, config: Mapping[str, Any]) -> dict[str, Any
     return {
         "name": study.name,
         "title": spec["title"],
-        "claims": study.claims.to_dict("records"),
+        "claims": [
+            {**claim, "unit": TARGETS[claim["target"]].unit}
+            for claim in study.claims.to_dict("records")
+        ],
         "figures": [
             {
                 "name": name,
@@ -94,6 +98,9 @@ def _study_view(study: StudyResults, config: Mapping[str, Any]) -> dict[str, Any
 def _score_table(scores: pd.DataFrame, labels: Mapping[str, str]) -> list[dict[str, Any]]:
     """Rows of the largest training size, the best arm of each target marked."""
     table = scores[scores["train_size"] == scores["train_size"].max()]
+    # Property by property, the arms of each in the order of the config.
+    order = table["target"].map({t: i for i, t in enumerate(dict.fromkeys(table["target"]))})
+    table = table.iloc[np.argsort(order.to_numpy(), kind="stable")]
     best = table.groupby("target")["mae_mean"].idxmin()
     return [
         {
@@ -114,7 +121,7 @@ def _dataset_view(data: DatasetResults) -> dict[str, Any]:
     lost = data.records[status != STATUS_OK]
     return {
         "name": data.name,
-        "funnel": data.funnel.to_dict("records"),
+        "funnel": data.funnel.fillna({"detail": ""}).to_dict("records"),
         "n": len(data.records),
         "ok": int((status == STATUS_OK).sum()),
         "engines": sorted(

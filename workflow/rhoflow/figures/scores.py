@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from rhoflow.evaluation import metrics
 from rhoflow.figures.style import COLOURS, GREY, MARKERS, PAGE_INCH, house_style, letter
@@ -88,7 +88,7 @@ def parity(table: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
     arms = [arm for arm in labels if arm in set(table["arm"])]
     with house_style():
         width = max(PAGE_INCH, 1.6 * len(arms))
-        figure = Figure(figsize=(width, 0.3 + (width / len(arms) + 0.25) * len(targets)))
+        figure = Figure(figsize=(width, 0.3 + (0.82 * width / len(arms) + 0.25) * len(targets)))
         axes = figure.subplots(len(targets), len(arms), squeeze=False)
         for row, target in zip(axes, targets, strict=True):
             chosen = table[table["target"] == target]
@@ -120,6 +120,9 @@ def _parity_panel(ax: Axes, table: pd.DataFrame, limits: tuple[float, float], co
         true[outside], shown[outside], s=14, marker="x", color=colour, linewidths=0.8, clip_on=False
     )
     ax.set(xlim=limits, ylim=limits, aspect="equal")
+    ticks = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(*limits)
+    ticks = [t for t in ticks if limits[0] <= t <= limits[1]]
+    ax.set(xticks=ticks, yticks=ticks)
     error = metrics.mean_absolute_error(true, predicted)
     ax.text(0.04, 0.96, f"MAE {error:.3g}", transform=ax.transAxes, va="top", fontsize=7)
 
