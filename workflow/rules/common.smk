@@ -1,7 +1,5 @@
 """What the rules share: specs as plain dicts, shards, resources by attempt."""
 
-from os.path import relpath
-
 PREDICTIONS = "results/predictions/{study}/{arm}/{target}/{redraws}.parquet"
 
 
@@ -25,12 +23,14 @@ def spec(path):
 
 
 def shipped(path):
-    """A file that ships with the workflow, relative to the working directory.
+    """A file that ships with the workflow, by a name that stays the same from run to run.
 
+    Relative inside the working directory, so that a checkout may move; absolute elsewhere.
     Not `workflow.source_path`: it answers with a new temporary copy at every start, and a rule
     whose inputs or params name that copy would run each time.
     """
-    return relpath(Path(workflow.basedir) / path)
+    full, here = Path(workflow.basedir) / path, Path.cwd()
+    return str(full.relative_to(here) if full.is_relative_to(here) else full)
 
 
 def dataset_spec(wildcards):

@@ -60,7 +60,7 @@ def concept(crystal: Crystal, spectrum: Spectrum, spec: R3DVSSpec) -> Figure:
         _slice_panel(figure, axes[2], voxels, spec)
         _cube_panel(solid, voxels, spec)
         letter([*axes, solid])
-        figure.suptitle(f"{crystal.to_ase().symbols.formula.format('reduce')}", fontsize=9)
+        figure.suptitle(f"{crystal.to_ase().symbols.formula.reduce()[0]}", fontsize=9)
     return figure
 
 
@@ -181,7 +181,9 @@ def _cube_panel(ax: Axes, voxels: NDArray[np.float32], spec: R3DVSSpec) -> None:
     )
     reach = (-spec.g_cut, spec.g_cut)
     ax.set(xlim=reach, ylim=reach, zlim=reach)  # type: ignore[call-arg]
-    ax.set(xlabel="$g_x$ (1/Å)", ylabel="$g_y$ (1/Å)", zlabel="$g_z$ (1/Å)")  # type: ignore[call-arg]
-    ax.set_box_aspect(None, zoom=0.82)  # type: ignore[call-arg]
-    ax.tick_params(pad=0)
+    ax.set_xlabel("$g_x$ (1/Å)", labelpad=-3)
+    ax.set_ylabel("$g_y$ (1/Å)", labelpad=-3)
+    ax.set_zlabel("$g_z$ (1/Å)", labelpad=-6)  # type: ignore[attr-defined]
+    ax.set_box_aspect(None, zoom=0.92)  # type: ignore[call-arg]
+    ax.tick_params(pad=-2)
     ax.set_title(f"all voxels, edge {2 * spec.g_cut:.2f} 1/Å")
