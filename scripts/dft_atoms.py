@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     snakemake: Snakemake
 
-io.start_log(snakemake.log[0])
+io.start_log(snakemake.log[0], show="rhoflow.dft")
 spec = load_engine(snakemake.params.spec["kind"]).SPEC.model_validate(snakemake.params.spec)
 structures = io.read_table(snakemake.input.structures, tables.STRUCTURES)
 elements = sorted({str(s) for symbols in structures["symbols"] for s in symbols})

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     snakemake: Snakemake
 
-io.start_log(snakemake.log[0])
+io.start_log(snakemake.log[0], show="rhoflow.dft")
 spec = load_engine(snakemake.params.spec["kind"]).SPEC.model_validate(snakemake.params.spec)
 structures = io.read_table(snakemake.input.structures, tables.STRUCTURES)
 rows = tables.shard_rows(structures, int(snakemake.wildcards.shard), snakemake.params.shard_size)

@@ -33,11 +33,15 @@ METADATA_KEY = b"rhoflow"
 PathLike = str | Path
 
 
-def start_log(path: PathLike) -> None:
+def start_log(path: PathLike, *, show: str | None = None) -> None:
     """Send logging, stdout and uncaught errors of this process to a rule's log file.
 
     An error that rhoflow raises on purpose is shown as its message, in the log and on the
-    terminal; any other keeps its traceback.
+    terminal; any other keeps its traceback in the log.
+
+    Args:
+        path: the log file.
+        show: a logger whose lines appear on the terminal too, for steps that take long.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -48,6 +52,10 @@ def start_log(path: PathLike) -> None:
         stream=stream, level=logging.INFO, format="%(asctime)s %(message)s", force=True
     )
     logging.captureWarnings(True)
+    if show:
+        echo = logging.StreamHandler(terminal)
+        echo.setFormatter(logging.Formatter("  %(message)s"))
+        logging.getLogger(show).addHandler(echo)
 
     def report(
         kind: type[BaseException], error: BaseException, trace: TracebackType | None
