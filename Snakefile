@@ -1,10 +1,4 @@
-"""rhoflow: structures, densities, descriptors, models, figures.
-
-snakemake --cores all                    the default run, to results/report.html
-snakemake --cores all r3dvs              one study
-snakemake --cores all studies            every study of the config
-snakemake --profile slurm --configfile config/paper.yaml
-"""
+"""rhoflow: structures, densities, descriptors, models, figures; README.md shows how to run it."""
 
 import sys
 from pathlib import Path
@@ -43,6 +37,7 @@ include: "workflow/rules/splits.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/scores.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/targets.smk"
 
 
 rule all:
@@ -50,18 +45,3 @@ rule all:
     default_target: True
     input:
         "results/report.html",
-
-
-rule studies:
-    """Every study of the config."""
-    input:
-        [study_outputs(study) for study in CONFIG.studies],
-
-
-for study in CONFIG.studies:
-
-    rule:
-        name:
-            study
-        input:
-            study_outputs(study),

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 io.start_log(snakemake.log[0])
 spec = CompositionSpec.model_validate(snakemake.params.spec)
 structures = io.read_table(snakemake.input.structures, tables.STRUCTURES)
-rows = tables.shard_rows(structures, int(snakemake.wildcards.shard), snakemake.params.shard_size)
-vectors = composition_vectors(tables.table_to_crystals(rows), spec)
+crystals = tables.shard_crystals(structures, snakemake.wildcards.shard, snakemake.params.shard_size)
+vectors = composition_vectors(crystals, spec)
 io.write_vectors(
     snakemake.output.vectors, vectors.ids, list(vectors.values), spec=snakemake.params.spec
 )

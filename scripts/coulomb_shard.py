@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 io.start_log(snakemake.log[0])
 spec = CoulombSpec.model_validate(snakemake.params.spec)
 structures = io.read_table(snakemake.input.structures, tables.STRUCTURES)
-rows = tables.shard_rows(structures, int(snakemake.wildcards.shard), snakemake.params.shard_size)
-crystals = tables.table_to_crystals(rows)
+crystals = tables.shard_crystals(structures, snakemake.wildcards.shard, snakemake.params.shard_size)
 io.write_vectors(
     snakemake.output.vectors,
     [crystal.material_id for crystal in crystals],

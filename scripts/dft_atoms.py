@@ -17,6 +17,10 @@ spec = load_engine(snakemake.params.spec["kind"]).SPEC.model_validate(snakemake.
 structures = io.read_table(snakemake.input.structures, tables.STRUCTURES)
 elements = sorted({str(s) for symbols in structures["symbols"] for s in symbols})
 atoms = run_atoms(
-    elements, spec, done_folder=Path(snakemake.params.done), workers=snakemake.threads
+    elements,
+    spec,
+    done_folder=Path(snakemake.params.done),
+    workers=snakemake.threads,
+    time_limit_s=snakemake.resources.time_limit_s or None,
 )
 io.write_table(snakemake.output.atoms, atoms, tables.ATOMS, spec=snakemake.params.spec)

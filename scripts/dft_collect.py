@@ -4,7 +4,6 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from rhoflow import io, tables
-from rhoflow.dft.base import load_engine
 from rhoflow.dft.targets import check_ok_fraction, targets
 
 if TYPE_CHECKING:
@@ -13,11 +12,10 @@ if TYPE_CHECKING:
     snakemake: Snakemake
 
 io.start_log(snakemake.log[0])
-spec = load_engine(snakemake.params.spec["kind"]).SPEC.model_validate(snakemake.params.spec)
 structures = io.read_table(snakemake.input.structures, tables.STRUCTURES)
 records = io.read_tables(snakemake.input.records, tables.DFT_RECORDS)
 atoms = io.read_table(snakemake.input.atoms, tables.ATOMS)
-check_ok_fraction(records, spec.min_ok_fraction, snakemake.wildcards.dataset)
+check_ok_fraction(records, snakemake.params.spec["min_ok_fraction"], snakemake.wildcards.dataset)
 crystals = tables.table_to_crystals(structures)
 compositions = {crystal.material_id: Counter(crystal.symbols) for crystal in crystals}
 table = targets(records, atoms, compositions)

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 io.start_log(snakemake.log[0], show="rhoflow.dft")
 spec = load_engine(snakemake.params.spec["kind"]).SPEC.model_validate(snakemake.params.spec)
 structures = io.read_table(snakemake.input.structures, tables.STRUCTURES)
-rows = tables.shard_rows(structures, int(snakemake.wildcards.shard), snakemake.params.shard_size)
+crystals = tables.shard_crystals(structures, snakemake.wildcards.shard, snakemake.params.shard_size)
 records, cost, spectra = run_shard(
-    tables.table_to_crystals(rows),
+    crystals,
     spec,
     done_folder=Path(snakemake.params.done),
     workers=snakemake.threads,
+    time_limit_s=snakemake.resources.time_limit_s or None,
 )
 io.write_spectra(snakemake.output.spectra, spectra, spec=snakemake.params.spec)
 io.write_table(snakemake.output.cost, cost, tables.DFT_COST)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from rhoflow import io, tables
 from rhoflow.figures.scores import FIGURES
-from rhoflow.figures.style import save
+from rhoflow.figures.style import render
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake
@@ -15,4 +15,4 @@ io.start_log(snakemake.log[0])
 make_data, draw = FIGURES[snakemake.wildcards.figure]
 data = make_data(io.read_table(snakemake.input.predictions, tables.PREDICTIONS))
 io.write_table(snakemake.output.data, data)
-save(draw(data, snakemake.params.labels), snakemake.output.figure)
+io.write_bytes(snakemake.output.figure, render(draw(data, snakemake.params.labels)))

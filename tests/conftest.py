@@ -7,13 +7,6 @@ from rhoflow.crystal import Crystal
 from rhoflow.density.spectrum import Spectrum, from_grid
 
 
-def gaussian_crystal(
-    lattice: np.ndarray, centres: np.ndarray, charges: np.ndarray, widths: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """A periodic sum of normalised Gaussians: what its analytic spectrum needs."""
-    return lattice, centres, charges, widths
-
-
 def analytic_coefficients(
     g: np.ndarray, lattice: np.ndarray, centres: np.ndarray, charges: np.ndarray, widths: np.ndarray
 ) -> np.ndarray:

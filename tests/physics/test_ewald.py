@@ -133,3 +133,12 @@ def test_coincident_atoms_are_refused():
     frac_coords = [[0.1, 0.2, 0.3], [0.6, 0.5, 0.5], [1.1, -0.8, 0.3]]
     with pytest.raises(DataError, match="atoms 0 and 2 lie at the same place"):
         ion_energy(crystal(4 * np.eye(3), ["O"] * 3, frac_coords), [1, 1, 1])
+
+
+def test_atoms_that_nearly_coincide_have_an_energy():
+    """Two close charges: one of their sum, their repulsion 1/d, and their background's 2πd²/3V."""
+    edge, d = 4.0, 0.05
+    pair = crystal(edge * SC, ["O"] * 2, [[0.1, 0.2, 0.3], [0.1 + d / edge, 0.2, 0.3]])
+    merged = ion_energy(crystal(edge * SC, ["O"], [[0.1, 0.2, 0.3]]), [2])
+    expected = merged + COULOMB_EV_ANGSTROM * (1 / d + 2 * np.pi * d**2 / (3 * edge**3))
+    assert ion_energy(pair, [1, 1]) == pytest.approx(expected, abs=1e-5)

@@ -1,5 +1,6 @@
 """The prototypes that ship: symmetry, coordination, charge and size against known crystals."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,31 @@ def test_tolerance_factor_is_goldschmidts_for_perovskite():
 
     assert filling is not None
     assert filling.mismatch == pytest.approx(expected - 1, abs=1e-6)
+
+
+def test_cell_is_the_mean_over_its_sites_weighted_by_bond_strength():
+    filling = fit(PROTOTYPES["perovskite"].geometry(), ["Sr", "Ti"], [2, 4])
+    # Shannon radii in Å. Sr-O is half a diagonal of a face, Ti-O half an edge; the strengths are
+    # 2/12 and 4/6.
+    by_strontium, by_titanium = np.sqrt(2) * (1.44 + 1.40), 2 * (0.605 + 1.40)
+    expected = (by_strontium * 2 / 12 + by_titanium * 4 / 6) / (2 / 12 + 4 / 6)
+
+    assert filling is not None
+    assert filling.scale * PROTOTYPES["perovskite"].cell[0] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("ions", ["cation", "oxygen"])
+def test_fillings_whose_like_ions_would_touch_are_dropped(ions):
+    geometry = PROTOTYPES["rocksalt"].geometry()
+    limit = {"cation": MIN_CATION_DISTANCE, "oxygen": MIN_OXYGEN_DISTANCE}[ions]
+    assert limit >= 2.0
+    scale = filled(geometry, "Mg", 2).lattice.a / np.linalg.norm(geometry.lattice[0])
+
+    def at(distance):
+        return replace(geometry, **{f"min_{ions}_distance": distance / scale})
+
+    assert fit(at(limit - 0.01), ["Mg"], [2]) is None
+    assert fit(at(limit + 0.01), ["Mg"], [2]) is not None
 
 
 def test_candidates_are_neutral_by_their_own_oxidation_states():

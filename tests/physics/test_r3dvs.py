@@ -6,7 +6,7 @@ import torch
 from scipy.stats import kstest
 from tests.conftest import CENTRES, CHARGES, LATTICE, WIDTHS, analytic_coefficients
 
-from rhoflow.density.spectrum import Spectrum, friedel_half, reciprocal_lattice
+from rhoflow.density.spectrum import Spectrum, friedel_half, half_sphere, reciprocal_lattice
 from rhoflow.descriptors.r3dvs import R3DVSSpec, SpotSet, spots
 from rhoflow.descriptors.voxels import SpotBatcher, random_rotations
 from rhoflow.errors import DataError
@@ -30,7 +30,7 @@ def spectrum_of(lattice, centres, charges=CHARGES, widths=WIDTHS, g_max=9.0) -> 
     values = analytic_coefficients(
         hkl @ reciprocal_lattice(lattice), lattice, centres, charges, widths
     )
-    return Spectrum(lattice, len(centres), hkl.astype(np.int16), values.astype(np.complex64))
+    return Spectrum(lattice, len(centres), hkl.astype(np.int16), values.astype(np.complex64), g_max)
 
 
 def voxels(spectrum: Spectrum, spec: R3DVSSpec, rotation: torch.Tensor | None = None):
@@ -145,10 +145,37 @@ def test_batches_equal_single_structures():
     assert torch.equal(again, batch)
 
 
-def test_a_spectrum_that_ends_before_g_cut_is_refused():
-    short = spectrum_of(LATTICE * 2, CENTRES, g_max=4.0)
-    with pytest.raises(DataError, match=r"raise density\.g_store"):
+@pytest.mark.parametrize("g_max", [4.0, 7.85])
+def test_a_spectrum_that_ends_before_g_cut_is_refused(g_max):
+    short = spectrum_of(LATTICE, CENTRES, g_max=g_max)
+    with pytest.raises(DataError, match=r"ends at .* but 7\.854 1/Å are asked for"):
         spots({"x": short}, PAPER)
+    assert len(spots({"x": spectrum_of(LATTICE, CENTRES, g_max=PAPER.g_cut)}, PAPER).g)
+
+
+@pytest.mark.parametrize("deposit", ["nearest", "linear"])
+def test_spots_on_the_rim_stay_on_their_side(deposit):
+    spec = R3DVSSpec(deposit=deposit)
+    g = np.array([[spec.g_cut, 0.3, 0.3]], np.float32)
+    one = SpotSet(("x",), np.array([0, 1]), g, np.array([1.0], np.float32), np.array([10.0]))
+    batcher = SpotBatcher(one, spec, torch.device("cpu"))
+    grid = batcher.voxels(torch.zeros(1, dtype=torch.long), torch.eye(3)[None])[0, 0]
+    along = grid.sum(dim=(1, 2))
+    assert float(along[-1]) == pytest.approx(1)
+    assert float(along[0]) == pytest.approx(1)
+    # The spot lies at positive y and z where x is positive, its partner opposite.
+    upper, lower = grid[-1, 16:, 16:].sum(), grid[0, :16, :16].sum()
+    assert float(upper) == pytest.approx(float(lower), abs=1e-6)
+    assert float(upper) > 0.5
+
+
+def test_spots_on_the_rim_are_kept():
+    spec = R3DVSSpec()
+    lattice = 2 * np.pi * 5 / spec.g_cut * np.eye(3)  # (500) and its star lie on the sphere
+    hkl = half_sphere(lattice, 1.3 * spec.g_cut)
+    spectrum = Spectrum(lattice, 1, hkl.astype(np.int16), np.ones(len(hkl), np.complex64))
+    kept = spots({"x": spectrum}, spec)
+    assert len(kept.g) == ((hkl**2).sum(axis=1) <= 25).sum()
 
 
 def test_rotations_are_uniform_over_so3():

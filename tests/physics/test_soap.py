@@ -89,6 +89,16 @@ def test_identity_is_the_average_kernel_of_dscribe(oxides, centre):
     assert expected[0, 1] < 0.95  # the crystals differ, so the comparison says something
 
 
+@pytest.mark.parametrize(
+    "settings", [{"sigma_angstrom": 0.8}, {"r_cut_angstrom": 3.5, "n_max": 5}, {"l_max": 3}]
+)
+def test_settings_reach_dscribe(oxides, settings):
+    spec = SOAPSpec(similarity="identity", elements=ELEMENTS, **settings)
+    environments = dscribe_environments(oxides, spec, list(ELEMENTS))
+    expected = AverageKernel(metric="linear").create(environments)
+    np.testing.assert_allclose(gram(soap_vectors(oxides, spec)), expected, atol=1e-10)
+
+
 def ordered_pair(soap: SOAP, flat: np.ndarray, first: str, second: str) -> np.ndarray:
     """p^{αα'}_{nn'l} out of DScribe's vector, (l, n, n')."""
     block = flat[soap.get_location((first, second))].reshape(3, -1)  # (l, pairs)

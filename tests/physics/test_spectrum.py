@@ -2,15 +2,17 @@
 
 import numpy as np
 import pytest
-from tests.conftest import analytic_coefficients, gaussian_density
+from tests.conftest import LATTICE, analytic_coefficients, gaussian_density
 
 from rhoflow.density.spectrum import (
     COULOMB_EV_ANGSTROM,
     evaluate,
     friedel_half,
     from_grid,
+    half_sphere,
     hartree_energy,
     reciprocal_lattice,
+    resolved_radius,
     to_grid,
     truncate,
 )
@@ -127,3 +129,36 @@ def test_a_grid_with_nan_is_refused(gaussians):
 def test_a_grid_too_coarse_for_the_spectrum_is_refused(gaussian_spectrum):
     with pytest.raises(DataError, match="too coarse"):
         to_grid(gaussian_spectrum, (8, 8, 8))
+
+
+@pytest.mark.parametrize("shape", [(7, 8, 9), (6, 6, 6), (12, 5, 10)])
+def test_the_resolved_sphere_stays_below_nyquist_and_gives_every_wave_back(shape):
+    """White noise fills every wave of the grid, so an index beyond Nyquist would alias."""
+    lattice = LATTICE
+    spectrum = from_grid(np.random.default_rng(0).random(shape), lattice, 1)
+    assert (2 * np.abs(spectrum.hkl).max(axis=0) < shape).all()
+    radius = resolved_radius(shape, lattice)
+    grid = np.stack(np.meshgrid(*[np.arange(-9, 10)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    g = np.linalg.norm(grid @ reciprocal_lattice(lattice), axis=1)
+    assert len(spectrum.hkl) == ((g <= radius) & friedel_half(grid)).sum()
+    density = np.random.default_rng(0).random(shape)
+    axes = [np.arange(n) / n for n in shape]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
+    waves = np.exp(-2j * np.pi * spectrum.hkl @ points.T)
+    np.testing.assert_allclose(
+        spectrum.coefficients, waves @ density.ravel() / density.size, atol=1e-6
+    )
+
+
+def test_the_rim_keeps_whole_stars():
+    """Six equivalent g on the rim are kept or left out together, whatever their rounding."""
+    edge = 3.9
+    for hkl in ([2, 1, 0], [3, 2, 1], [4, 4, 1]):
+        g_max = 2 * np.pi / edge * np.sqrt(np.dot(hkl, hkl))
+        turn = np.linalg.qr(np.arange(9.0).reshape(3, 3) ** 1.5 + np.eye(3))[0]
+        for lattice in (edge * np.eye(3), edge * turn):
+            inside = half_sphere(lattice, g_max)
+            span = np.arange(-6, 7)
+            every = np.stack(np.meshgrid(span, span, span, indexing="ij"), -1).reshape(-1, 3)
+            expected = ((every**2).sum(axis=1) <= np.dot(hkl, hkl)) & friedel_half(every)
+            assert len(inside) == expected.sum()

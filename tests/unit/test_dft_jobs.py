@@ -24,10 +24,18 @@ job = json.loads(Path(sys.argv[1]).read_text())
 with open(job["trace"], "a") as trace:
     trace.write(job["name"] + "\\n")
 folder, do = Path(job["folder"]), job["do"]
-if do == "sleep": time.sleep(60)
+pid = Path(job["trace"]).with_name("pid")
+if do == "sleep":
+    pid.write_text(f"{os.getpid()}.")
+    time.sleep(60)
+    with open(job["trace"], "a") as trace:
+        trace.write("woken\\n")
 if do == "crash": raise ValueError("broken on purpose")
 if do == "kill": os.kill(os.getpid(), signal.SIGKILL)
 if do == "engine_error":
+    for _ in range(1000):  # until the sleeping one is there to be stopped
+        if pid.exists() and pid.read_text().endswith("."): break
+        time.sleep(0.01)
     (folder / "result.json").write_text(json.dumps({"engine_error": "no engine here"}))
     sys.exit()
 np.savez(folder / "arrays.npz", x=np.arange(3))
@@ -116,10 +124,10 @@ def test_a_process_that_dies_fails_alone(tmp_path, worker, do, reason):
 
 def test_engine_error_stops_everything(tmp_path, worker):
     todo = [job(tmp_path, "long", "sleep", size=2), job(tmp_path, "bad", "engine_error")]
-    begin = time.monotonic()
     with pytest.raises(jobs.EngineError, match="no engine here"):
         run_jobs(todo, done_folder=tmp_path / "done", workers=2, worker=worker)
-    assert time.monotonic() - begin < 30  # the sleeping one was not waited for
+    assert not alive(written_pid(tmp_path))
+    assert sorted(started(tmp_path)) == ["bad", "long"]  # the sleeping one never woke
 
 
 def test_progress_lines(tmp_path, worker, caplog):
@@ -166,6 +174,10 @@ def wait_for(condition, seconds: float = 30.0) -> bool:
     return False
 
 
+def written_pid(folder: Path) -> int:
+    return int((folder / "pid").read_text().rstrip("."))
+
+
 def alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -186,7 +198,7 @@ def test_children_end_with_their_parent(tmp_path, how):
     )
     pid_file = tmp_path / "pid"
     assert wait_for(lambda: pid_file.exists() and pid_file.read_text().endswith("."))
-    child = int(pid_file.read_text().rstrip("."))
+    child = written_pid(tmp_path)
     parent.send_signal(how)
     assert parent.wait(30) != 0
     assert wait_for(lambda: not alive(child), 10)

@@ -116,13 +116,10 @@ def digest_of(crystal: Crystal, **settings) -> str:
     return crystal_jobs([crystal], gpaw.GPAWSpec(**settings))[0].digest
 
 
-def test_digest_knows_structure_and_settings_not_names_or_orientation(mgo):
+def test_digest_knows_the_structure_not_its_name_or_orientation(mgo):
     turned = np.linalg.qr(np.arange(9.0).reshape(3, 3) ** 1.5 + np.eye(3))[0]
     same = Crystal("../other name", mgo.lattice @ turned, mgo.symbols, mgo.frac_coords - 1.0)
     assert digest_of(same) == digest_of(mgo)
-    assert digest_of(mgo, time_limit_min=5, min_ok_fraction=0.1) == digest_of(mgo)
-    assert digest_of(mgo, boxed_atoms=("O", "N")) == digest_of(mgo)
-    assert digest_of(mgo, cutoff_ev=501) != digest_of(mgo)
     larger = Crystal("MgO", mgo.lattice * 1.0001, mgo.symbols, mgo.frac_coords)
     assert digest_of(larger) != digest_of(mgo)
     swapped = Crystal("MgO", mgo.lattice, mgo.symbols[::-1], mgo.frac_coords)
@@ -134,11 +131,48 @@ def test_canonical_forgets_noise_below_the_rounding(mgo):
     assert canonical(Crystal("x", mgo.lattice, mgo.symbols, noisy)) == canonical(mgo)
 
 
-def test_settings_of_atoms_and_crystals_are_kept_apart():
-    finer = gpaw.GPAWSpec(kpoint_density=3, spin_polarised=True, initial_moments={"Fe": 4})
-    assert finer.atom_settings() == SPEC.atom_settings()
-    assert gpaw.GPAWSpec(box_angstrom=8).atom_settings() != SPEC.atom_settings()
-    assert gpaw.GPAWSpec(cutoff_ev=600).atom_settings() != SPEC.atom_settings()
+def test_digest_knows_the_engine_version_and_small_shifts(mgo, monkeypatch):
+    before = digest_of(mgo)
+    shifted = mgo.frac_coords + np.array([[0, 0, 0], [1e-4, 0, 0]])
+    assert digest_of(Crystal("MgO", mgo.lattice, mgo.symbols, shifted)) != before
+    monkeypatch.setattr(gpaw, "version", lambda: "another")
+    assert digest_of(mgo) != before
+
+
+DECIDE_CRYSTALS_AND_ATOMS = {
+    "cutoff_ev": 501.0,
+    "smearing_ev": 0.1,
+    "energy_tolerance_ev": 1e-4,
+    "density_tolerance": 1e-3,
+    "eigenstates_tolerance_ev2": 1e-4,
+    "max_iterations": 50,
+    "eigensolver": "ppcg",
+    "setups": {"Mg": "2"},
+}
+DECIDE_CRYSTALS = {"kpoint_density": 2.0, "empty_bands_percent": 30.0, "min_empty_bands": 5}
+DECIDE_ATOMS = {"boxed_atoms": ("O", "N"), "box_angstrom": 8.0}
+DECIDE_NOTHING = {"time_limit_min": 5.0, "min_ok_fraction": 0.1}
+GO_TOGETHER = ("spin_polarised", "initial_moments")
+WITH_ONE_VALUE = ("kind", "algorithm", "functional")
+
+
+def test_every_setting_enters_the_digest_that_it_decides(mgo):
+    groups = (DECIDE_CRYSTALS_AND_ATOMS, DECIDE_CRYSTALS, DECIDE_ATOMS, DECIDE_NOTHING)
+    names = [name for group in (*groups, GO_TOGETHER, WITH_ONE_VALUE) for name in group]
+    assert sorted(names) == sorted(gpaw.GPAWSpec.model_fields)
+    for group in groups:
+        for name, value in group.items():
+            changed = gpaw.GPAWSpec.model_validate({name: value})
+            crystals = digest_of(mgo, **{name: value}) != digest_of(mgo)
+            atoms = changed.atom_settings() != SPEC.atom_settings()
+            assert crystals == (group in (DECIDE_CRYSTALS_AND_ATOMS, DECIDE_CRYSTALS)), name
+            assert atoms == (group in (DECIDE_CRYSTALS_AND_ATOMS, DECIDE_ATOMS)), name
+
+
+def test_moments_enter_the_digest_of_crystals_alone(mgo):
+    low, high = ({"spin_polarised": True, "initial_moments": {"Mg": m}} for m in (1.0, 2.0))
+    assert len({digest_of(mgo), digest_of(mgo, **low), digest_of(mgo, **high)}) == 3
+    assert gpaw.GPAWSpec.model_validate(low).atom_settings() == SPEC.atom_settings()
 
 
 def test_ids_must_be_unique(mgo, tmp_path):

@@ -8,7 +8,12 @@ from rhoflow.descriptors.base import VectorSet
 from rhoflow.errors import DataError
 from rhoflow.evaluation import metrics
 from rhoflow.evaluation.claims import ClaimSpec, judge
-from rhoflow.evaluation.protocol import LearningCurveSpec, learning_curve, parse_range
+from rhoflow.evaluation.protocol import (
+    LearningCurveSpec,
+    learning_curve,
+    network_seed,
+    parse_range,
+)
 from rhoflow.evaluation.splits import draw
 
 SPEC = LearningCurveSpec(
@@ -124,11 +129,25 @@ def claim(**settings) -> ClaimSpec:
         ([0.5, 0.52, 0.49], [0.1, 0.11, 0.12], "does not hold"),
         ([0.1, 0.5, 0.3], [0.3, 0.2, 0.45], "undecided"),
         ([0.1, 0.1], [0.5, 0.6], "undecided"),
+        ([0.5] * 3, [0.1] * 3, "does not hold"),
+        ([0.1] * 3, [0.5] * 3, "holds"),
+        ([0.3] * 3, [0.3] * 3, "undecided"),
     ],
 )
 def test_verdicts(x, y, verdict):
-    table = judge([claim()], predictions({"x": x, "y": y}), study="s")
-    assert table["verdict"].tolist() == [verdict]
+    table = predictions({"x": x, "y": y})
+    assert judge([claim()], table, study="s")["verdict"].tolist() == [verdict]
+    mirrored = claim(relation="higher", arm="y", than=("x",))
+    assert judge([mirrored], table, study="s")["verdict"].tolist() == [verdict]
+
+
+def test_the_standard_error_counts_shared_training_structures():
+    """s² (1/n + n_test/n_train) with n = 3 redraws, 2 test and 100 training structures."""
+    x, y = [0.1, 0.2, 0.3], [0.4, 0.4, 0.7]
+    difference = np.subtract(y, x)
+    error = difference.std(ddof=1) * np.sqrt(1 / 3 + 2 / 100)
+    why = judge([claim()], predictions({"x": x, "y": y}), study="s")["why"][0]
+    assert f"{difference.mean() / error:.1f} standard errors" in why
 
 
 def test_a_claim_about_more_data_is_not_testable():
@@ -138,14 +157,76 @@ def test_a_claim_about_more_data_is_not_testable():
     assert "x 0.1, y 0.5" in table["measured"].iloc[0]
 
 
-def test_equal_claims():
-    errors = {"x": [0.50, 0.52, 0.48], "y": [0.51, 0.50, 0.52]}
-    assert judge([claim(relation="equal")], predictions(errors), study="s")["verdict"][0] == "holds"
-    errors["y"] = [0.9, 0.9, 0.9]
-    table = judge([claim(relation="equal")], predictions(errors), study="s")
-    assert table["verdict"][0] == "does not hold"
+@pytest.mark.parametrize(
+    ("y", "verdict"),
+    [
+        ([0.51, 0.52, 0.50], "holds"),
+        ([0.9, 0.92, 0.88], "does not hold"),
+        ([0.3, 0.55, 0.8], "undecided"),
+    ],
+)
+def test_equal_claims(y, verdict):
+    table = predictions({"x": [0.50, 0.51, 0.49], "y": y})
+    assert judge([claim(relation="equal")], table, study="s")["verdict"][0] == verdict
 
 
 def test_a_claim_against_itself_is_refused():
     with pytest.raises(ValueError, match="compared with itself"):
         claim(than=("x",))
+
+
+def test_scores_keep_the_arms_apart():
+    table = predictions({"b": [0.1, 0.3], "a": [0.5, 0.5]})
+    table = pd.concat([table, table.assign(train_size=50, y_pred=table["y_true"])])
+    scores = metrics.scores(table).set_index(["arm", "train_size"])
+    assert scores.loc[("b", 100), "r2"] == pytest.approx(1 - 0.2 / 4)
+    assert scores.loc[("a", 100), "r2"] == pytest.approx(1 - 1.0 / 4)
+    assert (scores.loc[(slice(None), 50), "r2"] == 1).all()
+    assert (scores["n_test"] == 4).all()
+
+
+def test_claims_are_judged_at_the_largest_size():
+    table = pd.concat(
+        [
+            predictions({"x": [0.9, 0.91, 0.92], "y": [0.1, 0.12, 0.11]}, 100),
+            predictions({"x": [0.1, 0.11, 0.12], "y": [0.5, 0.52, 0.49]}, 200),
+        ]
+    )
+    verdict = judge([claim()], table, study="s").iloc[0]
+    assert verdict["verdict"] == "holds"
+    assert verdict["scale"].startswith("200 training structures, 3 redraws")
+
+
+def test_a_claim_holds_only_against_all():
+    table = predictions({"x": [0.1, 0.11, 0.12], "y": [0.5, 0.52, 0.49], "z": [0.1, 0.12, 0.11]})
+    both = judge([claim(than=("y", "z"))], table, study="s")
+    assert both["verdict"].tolist() == ["undecided"]
+
+
+def test_the_seed_decides_splits_and_networks():
+    other = SPEC.model_copy(update={"seed": 8})
+    assert not draw(IDS, SPEC, study="s").equals(draw(IDS, other, study="s"))
+    seeds = {network_seed(s, r, n) for s in (7, 8) for r in range(3) for n in range(3)}
+    assert len(seeds) == 18
+
+
+def test_a_training_set_is_the_front_of_the_order():
+    splits = draw(IDS, SPEC, study="s")
+    trained = []
+
+    def fit(x, targets, seed):
+        trained.append(x.ids)
+        return _Memory(x, targets, seed)
+
+    y = pd.Series(np.arange(12.0), index=IDS)
+    learning_curve(
+        fit,
+        VectorSet(tuple(IDS), np.zeros((12, 1))),
+        y,
+        splits,
+        SPEC,
+        redraws=[3],
+        n_seeds=1,
+    )
+    rows = splits[(splits["redraw"] == 3) & (splits["part"] == "train")].sort_values("order")
+    assert trained == [tuple(rows["material_id"][:3]), tuple(rows["material_id"])]

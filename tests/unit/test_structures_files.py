@@ -141,6 +141,12 @@ def test_large_file_is_not_read(tmp_path):
     assert text in reason(tmp_path, "a.cif", cif() + "#" * 200, max_file_mb=0.0001)
 
 
+def test_size_limit_is_in_megabytes(tmp_path):
+    text = cif().ljust(2000, "\n")
+    assert "max_file_mb = 0.0019" in reason(tmp_path, "a.cif", text, max_file_mb=0.0019)
+    assert only(tmp_path, max_file_mb=0.0021).structure is not None
+
+
 def test_cif_without_atoms(tmp_path):
     assert "without atom sites" in reason(tmp_path, "a.cif", "data_x\n_cell_length_a 4\n")
 

@@ -27,8 +27,9 @@ from rhoflow.tables import TARGETS
 
 EngineSpec = GPAWSpec
 
-# Names become parts of paths and of wildcards.
+# Names become parts of paths and of wildcards; studies become targets of Snakemake.
 NAME = r"^[a-z0-9][a-z0-9_]{0,39}$"
+RESERVED = ("all", "studies", "done")
 Name = Annotated[str, Field(pattern=NAME)]
 
 
@@ -102,7 +103,10 @@ class WorkflowConfig(Spec):
         return self
 
     def _unknown_names(self) -> Iterable[str]:
-        """Names that point to no entry of the config."""
+        """Names that are taken, or point to no entry of the config."""
+        for name in (*self.datasets, *self.studies):
+            if name in RESERVED:
+                yield f"'{name}' is a name of the workflow's own; choose another"
         for name, data in self.datasets.items():
             yield from _known(f"datasets.{name}.engine", data.engine, self.engines)
         for name, study in self.studies.items():
@@ -117,8 +121,9 @@ class WorkflowConfig(Spec):
             for i, claim in enumerate(study.claims):
                 at = f"{here}.claims.{i}"
                 yield from _known(f"{at}.target", claim.target, study.targets)
-                for arm in (claim.arm, *claim.than):
-                    yield from _known(f"{at}.arm", arm, study.arms)
+                yield from _known(f"{at}.arm", claim.arm, study.arms)
+                for arm in claim.than:
+                    yield from _known(f"{at}.than", arm, study.arms)
         for name in self.report:
             yield from _known("report", name, self.studies)
 

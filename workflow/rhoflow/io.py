@@ -8,7 +8,6 @@ equal bytes.
 
 import json
 import logging
-import os
 import sys
 import zipfile
 import zlib
@@ -16,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
@@ -74,7 +74,8 @@ def _replace(path: PathLike, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, then rename it."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    # Nodes of a cluster share the folder, and process numbers are no names there.
+    temporary = target.with_name(f".{target.name[:80]}.{uuid4().hex}.tmp")
     try:
         write(temporary)
         temporary.replace(target)
@@ -85,6 +86,11 @@ def _replace(path: PathLike, write: Callable[[Path], object]) -> None:
 def write_text(path: PathLike, text: str) -> None:
     """Write a text file (UTF-8)."""
     _replace(path, lambda tmp: tmp.write_text(text, encoding="utf-8"))
+
+
+def write_bytes(path: PathLike, content: bytes) -> None:
+    """Write a file that is made elsewhere, such as a figure."""
+    _replace(path, lambda tmp: tmp.write_bytes(content))
 
 
 def _metadata(spec: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -128,7 +134,8 @@ def read_table(path: PathLike, schema: pa.Schema | None = None) -> pd.DataFrame:
     if not str(path).endswith(".csv"):
         return _read_arrow(path, schema).to_pandas()
     try:
-        table = pd.read_csv(path, keep_default_na=True)
+        # An arm may be called "nan": only an empty cell is no number.
+        table = pd.read_csv(path, keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
     _require_columns(path, table.columns, schema)
@@ -234,6 +241,7 @@ def write_spectra(
             "lattice": np.asarray([s.lattice for s in spectra.values()]).reshape(-1, 3, 3),
             "n_atoms": np.asarray([s.n_atoms for s in spectra.values()], dtype=np.int32),
             "offsets": offsets,
+            "g_max": np.asarray([s.g_max for s in spectra.values()], dtype=np.float64),
             "hkl": hkl.reshape(-1, 3).astype(np.int16),
             "coefficients": coefficients.astype(np.complex64),
         },
@@ -243,12 +251,15 @@ def write_spectra(
 
 def read_spectra(path: PathLike) -> dict[str, Spectrum]:
     """Read one shard of density spectra."""
-    a, _ = _checked(path, ("material_id", "lattice", "n_atoms", "offsets", "hkl", "coefficients"))
+    fields = ("material_id", "lattice", "n_atoms", "g_max", "offsets", "hkl", "coefficients")
+    a, _ = _checked(path, fields)
     bounds = zip(a["offsets"][:-1], a["offsets"][1:], strict=True)
     return {
-        str(name): Spectrum(lattice, int(n_atoms), a["hkl"][i:j], a["coefficients"][i:j])
-        for name, lattice, n_atoms, (i, j) in zip(
-            a["material_id"], a["lattice"], a["n_atoms"], bounds, strict=True
+        str(name): Spectrum(
+            lattice, int(n_atoms), a["hkl"][i:j], a["coefficients"][i:j], float(g_max)
+        )
+        for name, lattice, n_atoms, g_max, (i, j) in zip(
+            a["material_id"], a["lattice"], a["n_atoms"], a["g_max"], bounds, strict=True
         )
     }
 

@@ -212,6 +212,7 @@ def table_to_crystals(table: pd.DataFrame) -> list[Crystal]:
     ]
 
 
-def shard_rows(table: pd.DataFrame, shard: int, shard_size: int) -> pd.DataFrame:
-    """The rows of one shard: ``shard_size`` consecutive rows of the structures table."""
-    return table.iloc[shard * shard_size : (shard + 1) * shard_size].reset_index(drop=True)
+def shard_crystals(table: pd.DataFrame, shard: str, shard_size: int) -> list[Crystal]:
+    """The crystals of one shard: ``shard_size`` consecutive rows of a ``STRUCTURES`` table."""
+    first = int(shard) * shard_size
+    return table_to_crystals(table.iloc[first : first + shard_size])

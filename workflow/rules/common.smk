@@ -1,5 +1,7 @@
 """What the rules share: specs as plain dicts, shards, resources by attempt."""
 
+from rhoflow.structures.files import structure_files
+
 PREDICTIONS = "results/predictions/{study}/{arm}/{target}/{redraws}.parquet"
 
 
@@ -71,10 +73,17 @@ def takes(minutes):
 # structures ------------------------------------------------------------------------------
 
 
-def source_files(wildcards):
-    """The folder of a `files` source, so that a changed folder is read again."""
-    source = dataset_spec(wildcards).source
-    return [source.path] if source.kind == "files" else []
+def source_files(source):
+    """The files of a `files` source, so that a new, changed or removed one is noticed."""
+    if source.kind != "files":
+        return []
+    try:
+        return [str(path) for path in structure_files(source)]
+    except ConfigError as error:
+        raise WorkflowError(str(error)) from None
+
+
+SOURCE_FILES = {name: source_files(d.source) for name, d in CONFIG.datasets.items()}
 
 
 # dft -------------------------------------------------------------------------------------
@@ -84,9 +93,14 @@ def source_files(wildcards):
 DFT_DONE = "results/dft/done"
 
 
-def engine_spec(wildcards):
-    """Settings of the engine that computes a data set."""
-    return spec(f"engines.{dataset_spec(wildcards).engine}")
+def engine(wildcards):
+    """The engine that computes a data set."""
+    return CONFIG.engines[dataset_spec(wildcards).engine]
+
+
+def time_limit_s(wildcards):
+    """Wall time of one structure in seconds, 0 for none: a resource, since it decides no number."""
+    return round(engine(wildcards).time_limit_s or 0)
 
 
 # descriptors -----------------------------------------------------------------------------

@@ -19,8 +19,9 @@ rule dft_run:
     resources:
         mem_mb=lambda wildcards, threads, attempt: 1000 * threads * attempt,
         runtime=takes(240),
+        time_limit_s=time_limit_s,
     params:
-        spec=engine_spec,
+        spec=lambda wildcards: engine(wildcards).crystal_settings(),
         shard_size=lambda wildcards: dataset_spec(wildcards).shard_size,
         done=DFT_DONE,
     script:
@@ -43,8 +44,9 @@ rule dft_atoms:
     resources:
         mem_mb=lambda wildcards, threads, attempt: 1000 * threads * attempt,
         runtime=takes(60),
+        time_limit_s=time_limit_s,
     params:
-        spec=engine_spec,
+        spec=lambda wildcards: engine(wildcards).atom_settings(),
         done=DFT_DONE,
     script:
         "../../scripts/dft_atoms.py"
@@ -72,6 +74,9 @@ rule dft_collect:
         mem_mb=grows(2000),
         runtime=takes(10),
     params:
-        spec=engine_spec,
+        spec=lambda wildcards: {
+            "min_ok_fraction": engine(wildcards).min_ok_fraction,
+            "algorithm": engine(wildcards).algorithm,
+        },
     script:
         "../../scripts/dft_collect.py"

@@ -4,7 +4,7 @@
 rule structures_select:
     """Candidates of the source, filtered and sampled, with the funnel of what was dropped."""
     input:
-        source=source_files,
+        source=lambda wildcards: SOURCE_FILES[wildcards.dataset],
         prototypes=shipped("resources/prototypes.yaml"),
     output:
         structures="results/structures/{dataset}/structures.parquet",

@@ -8,14 +8,11 @@ The energy E_I of the ion cores is one of the targets of Kajita et al., Sci. Rep
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.constants import elementary_charge, epsilon_0
 from scipy.special import erfc
 
 from rhoflow.crystal import Crystal
+from rhoflow.density.spectrum import COULOMB_EV_ANGSTROM, reciprocal_lattice
 from rhoflow.errors import DataError
-
-COULOMB_EV_ANGSTROM = elementary_charge / (4 * np.pi * epsilon_0) * 1e10
-"""Energy of two elementary charges 1 Å apart, eV Å."""
 
 _REACH = 6.0
 """Both sums end where their Gaussian has fallen to exp(-6²) = 2e-16 of its height."""
@@ -90,7 +87,7 @@ def _images(crystal: Crystal, charge_square: float, screening: float) -> float:
 
 def _far(crystal: Crystal, q: NDArray[np.float64], screening: float) -> float:
     """Energy of the smeared charges, summed over reciprocal space, e²/Å."""
-    reciprocal = 2 * np.pi * np.linalg.inv(crystal.lattice).T  # (3, 3), rows
+    reciprocal = reciprocal_lattice(crystal.lattice)  # (3, 3), rows
     reach = 2 * screening * _REACH
     g = _lattice_points(reciprocal, reach, margin=0.0)
     square = np.sum(g**2, axis=1)

@@ -14,11 +14,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
+from scipy.constants import elementary_charge, epsilon_0
 
 from rhoflow.errors import DataError
 
-# e²/(4πε₀) in eV·Å (CODATA 2022).
-COULOMB_EV_ANGSTROM = 14.399645478456
+# e²/(4πε₀): the energy of two elementary charges 1 Å apart, eV·Å.
+COULOMB_EV_ANGSTROM = elementary_charge / (4 * np.pi * epsilon_0) * 1e10
+
+# A density whose electrons are off by more than this in a cell is wrong.
+ELECTRON_TOLERANCE = 1e-3
 
 # Symmetry-equivalent g on the rim of a sphere must not be told apart by rounding.
 RIM = 1 + 1e-9
@@ -33,12 +37,15 @@ class Spectrum:
         n_atoms: number of atoms in the cell.
         hkl: (n, 3) int16, Miller indices of one Friedel half, g = 0 included.
         coefficients: (n,) complex64, e/Å³.
+        g_max: radius (1/Å) up to which every coefficient is known; infinite if those that are
+            not listed are zero.
     """
 
     lattice: NDArray[np.float64]
     n_atoms: int
     hkl: NDArray[np.int16]
     coefficients: NDArray[np.complex64]
+    g_max: float = float("inf")
 
     @property
     def volume(self) -> float:
@@ -100,6 +107,7 @@ def from_grid(
         n_atoms=n_atoms,
         hkl=hkl.astype(np.int16),
         coefficients=values[tuple(hkl.T)].astype(np.complex64),
+        g_max=float(g_max),
     )
 
 
@@ -133,9 +141,30 @@ def friedel_half(hkl: NDArray[np.integer]) -> NDArray[np.bool_]:
 
 
 def truncate(spectrum: Spectrum, g_max: float) -> Spectrum:
-    """The coefficients with |g| ≤ g_max (1/Å)."""
+    """The coefficients with |g| ≤ g_max (1/Å).
+
+    Raises:
+        DataError: the spectrum does not reach g_max.
+    """
+    require_reach(spectrum, g_max)
     keep = np.linalg.norm(spectrum.g_vectors(), axis=1) <= g_max * RIM
-    return replace(spectrum, hkl=spectrum.hkl[keep], coefficients=spectrum.coefficients[keep])
+    return replace(
+        spectrum, hkl=spectrum.hkl[keep], coefficients=spectrum.coefficients[keep], g_max=g_max
+    )
+
+
+def require_reach(spectrum: Spectrum, g_max: float) -> None:
+    """Check that every coefficient with |g| ≤ g_max (1/Å) is known.
+
+    Raises:
+        DataError: the spectrum ends before.
+    """
+    if spectrum.g_max * RIM < g_max:
+        raise DataError(
+            f"the density spectrum ends at |g| = {spectrum.g_max:.3f} 1/Å, but {g_max:.3f} 1/Å "
+            "are asked for: choose a smaller density.g_store, or a coarser δL* (g_cut = π/δL*), "
+            "or compute on a finer grid (the engine's cutoff)"
+        )
 
 
 def to_grid(spectrum: Spectrum, shape: tuple[int, int, int]) -> NDArray[np.float64]:

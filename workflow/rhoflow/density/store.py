@@ -6,14 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from rhoflow.density.spectrum import Spectrum, truncate
+from rhoflow.density.spectrum import ELECTRON_TOLERANCE, Spectrum, truncate
 from rhoflow.errors import DataError
 from rhoflow.spec import Spec
 
 logger = logging.getLogger(__name__)
-
-# The compensated density integrates to the valence electrons to about 1e-6 an atom.
-ELECTRON_TOLERANCE = 1e-4
 
 
 class DensitySpec(Spec):
@@ -40,15 +37,16 @@ def store(
         spec: the radius that is kept.
 
     Raises:
-        DataError: s(0)·V is not the number of valence electrons.
+        DataError: s(0)·V is not the number of valence electrons, or the engine's own
+            resolution ends before g_store.
     """
     kept = {}
     for name, spectrum in spectra.items():
         expected, got = n_electrons[name], spectrum.n_electrons
-        if not abs(got - expected) <= ELECTRON_TOLERANCE * spectrum.n_atoms:
+        if not abs(got - expected) <= ELECTRON_TOLERANCE:
             raise DataError(
                 f"{name}: its density integrates to {got:.6f} electrons, its record says "
-                f"{expected:.6f}; delete the shard's files under results/dft and run again"
+                f"{expected:.6f}; the two files of the shard do not belong together: delete both"
             )
         kept[name] = truncate(spectrum, spec.g_store)
     logger.info("%d densities kept inside %.2f 1/Å", len(kept), spec.g_store)

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from rhoflow.density.spectrum import RIM, Spectrum
-from rhoflow.errors import DataError
+from rhoflow.density.spectrum import RIM, Spectrum, require_reach
 from rhoflow.spec import Spec
 
 
@@ -128,35 +127,19 @@ def spots(spectra: Mapping[str, Spectrum], spec: SpotsSpec) -> SpotSet:
     Raises:
         DataError: a spectrum does not reach g_cut.
     """
-    cells = np.asarray([s.lattice for s in spectra.values()]).reshape(-1, 3, 3)
-    reciprocal = (2 * np.pi * np.linalg.inv(cells)).transpose(0, 2, 1)
-    volume = np.abs(np.linalg.det(cells))
     g, coefficients = [np.zeros((0, 3), np.float32)], [np.zeros(0, np.complex64)]
-    for (name, spectrum), b, v in zip(spectra.items(), reciprocal, volume, strict=True):
-        vectors = spectrum.hkl @ b  # (n, 3), double: equal cells round to equal spots
+    for spectrum in spectra.values():
+        require_reach(spectrum, spec.g_cut)
+        vectors = spectrum.g_vectors()  # (n, 3), double: equal cells round to equal spots
         squared = np.einsum("ij,ij->i", vectors, vectors)
         keep = np.flatnonzero(squared <= (spec.g_cut * RIM) ** 2)
-        _require_reach(name, len(keep), float(v), squared, spec.g_cut)
         g.append(vectors[keep].astype(np.float32))
         coefficients.append(spectrum.coefficients[keep])
     lengths = [len(a) for a in g[1:]]
-    n_atoms = np.asarray([s.n_atoms for s in spectra.values()])
     return SpotSet(
         ids=tuple(spectra),
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         g=np.concatenate(g),
         amplitude=np.abs(np.concatenate(coefficients)),
-        volume_per_atom=volume / n_atoms,
+        volume_per_atom=np.asarray([s.volume / s.n_atoms for s in spectra.values()]),
     )
-
-
-def _require_reach(
-    name: str, n_kept: int, volume: float, squared: NDArray[np.float64], g_cut: float
-) -> None:
-    """A sphere holds about V g³/(12π²) points of a Friedel half; far fewer means it was cut."""
-    expected = volume * g_cut**3 / (12 * np.pi**2)
-    if expected > 40 and n_kept < 0.8 * expected:
-        raise DataError(
-            f"{name}: its spectrum ends at |g| = {np.sqrt(squared.max()):.2f} 1/Å, but the "
-            f"descriptor needs {g_cut:.2f} 1/Å; raise density.g_store"
-        )

@@ -19,6 +19,7 @@ def run_atoms(
     *,
     done_folder: Path,
     workers: int = 1,
+    time_limit_s: float | None = None,
     log: logging.Logger | None = None,
 ) -> pd.DataFrame:
     """The atomic reference of every element, each in a process of its own.
@@ -28,6 +29,7 @@ def run_atoms(
         spec: engine and settings.
         done_folder: finished elements; what is found there is not computed again.
         workers: processes at once.
+        time_limit_s: wall time after which an element is given up.
         log: gets a line an element.
 
     Returns:
@@ -40,11 +42,7 @@ def run_atoms(
     names = sorted(set(elements))
     jobs = [_job(element, spec) for element in names]
     outcomes = run_jobs(
-        jobs,
-        done_folder=done_folder,
-        workers=workers,
-        time_limit_s=None if spec.time_limit_min is None else 60 * spec.time_limit_min,
-        log=log,
+        jobs, done_folder=done_folder, workers=workers, time_limit_s=time_limit_s, log=log
     )
     rows: list[dict[str, Any]] = [
         {**outcomes[job.digest].record, "element": name}

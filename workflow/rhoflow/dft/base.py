@@ -49,6 +49,11 @@ class EngineSpec(Spec):
         description="The stage stops if fewer structures than this succeed.",
     )
 
+    @property
+    def time_limit_s(self) -> float | None:
+        """Wall time in seconds after which a structure is given up."""
+        return None if self.time_limit_min is None else 60 * self.time_limit_min
+
     def crystal_settings(self) -> dict[str, Any]:
         """The settings that decide the numbers of a crystal, JSON-able."""
         return self.model_dump(mode="json", exclude={"time_limit_min", "min_ok_fraction"})

@@ -33,6 +33,7 @@ from rhoflow.errors import DataError, EngineError
 KEPT = ("ok", "not_converged")
 POLL_S = 0.03
 WORKER = (sys.executable, "-P", "-m", "rhoflow.dft.worker")
+GPAW_VARIABLES = ("GPAW_SETUP_PATH", "GPAW_CONFIG")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -257,11 +258,14 @@ def _died(code: int, folder: Path) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """The environment of a worker: one thread, and this very package importable."""
+    """The environment of a worker: one thread, and this very package importable.
+
+    GPAW's own variables are left out: PAW sets from elsewhere would change numbers unseen.
+    """
     package_root = str(Path(rhoflow.__file__).resolve().parents[1])
     paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
-        **os.environ,
+        **{k: v for k, v in os.environ.items() if k not in GPAW_VARIABLES},
         **dict.fromkeys(THREAD_VARIABLES, "1"),
         "PYTHONPATH": os.pathsep.join(paths),
     }

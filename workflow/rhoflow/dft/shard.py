@@ -25,6 +25,7 @@ def run_shard(
     *,
     done_folder: Path,
     workers: int = 1,
+    time_limit_s: float | None = None,
     log: logging.Logger | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Spectrum]]:
     """Calculate every crystal, each in a process of its own.
@@ -34,6 +35,7 @@ def run_shard(
         spec: engine and settings.
         done_folder: finished structures; what is found there is not computed again.
         workers: processes at once.
+        time_limit_s: wall time after which a structure is given up.
         log: gets a line a structure.
 
     Returns:
@@ -51,11 +53,7 @@ def run_shard(
         raise DataError(f"DFT shard: material ids occur twice: {twice}; make them unique")
     jobs = crystal_jobs(crystals, spec)
     outcomes = run_jobs(
-        jobs,
-        done_folder=done_folder,
-        workers=workers,
-        time_limit_s=None if spec.time_limit_min is None else 60 * spec.time_limit_min,
-        log=log,
+        jobs, done_folder=done_folder, workers=workers, time_limit_s=time_limit_s, log=log
     )
     done = [outcomes[job.digest] for job in jobs]
     common = [_common(c, job.task) for c, job in zip(crystals, jobs, strict=True)]
@@ -119,6 +117,7 @@ def _spectrum(crystal: Crystal, outcome: Outcome) -> Spectrum:
         n_atoms=crystal.n_atoms,
         hkl=outcome.arrays["hkl"],
         coefficients=outcome.arrays["coefficients"],
+        g_max=float(outcome.arrays["g_max"]),
     )
 
 

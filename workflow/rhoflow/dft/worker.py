@@ -33,7 +33,8 @@ def run(job: dict[str, Any]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     spectrum = result.spectrum
     if spectrum is None:
         return result.record, {}
-    return result.record, {"hkl": spectrum.hkl, "coefficients": spectrum.coefficients}
+    arrays = {"hkl": spectrum.hkl, "coefficients": spectrum.coefficients}
+    return result.record, {**arrays, "g_max": np.asarray(spectrum.g_max)}
 
 
 def main(job_path: Path) -> None:

@@ -11,6 +11,8 @@ from ase.units import Bohr, Ha
 from gpaw.xc.kernel import XCKernel
 from numpy.typing import NDArray
 
+from rhoflow.density.spectrum import reciprocal_lattice
+
 # Spin density in 1/Bohr³, times the number of spins, below which GPAW's kernel replaces a
 # density by this value (NMIN in its c/xc/xc.c).
 KERNEL_FLOOR = 1e-10
@@ -47,7 +49,7 @@ def pbe_energies(density: NDArray[np.float64], lattice: NDArray[np.float64]) -> 
 def _gradient_products(n: NDArray[np.float64], lattice: NDArray[np.float64]) -> NDArray[np.float64]:
     """σ = |∇n|², or for two spins ∇n↑·∇n↑, ∇n↑·∇n↓, ∇n↓·∇n↓: (2 n_spins - 1, n1, n2, n3)."""
     shape = n.shape[1:]
-    reciprocal = 2 * np.pi * np.linalg.inv(lattice).T
+    reciprocal = reciprocal_lattice(lattice)
     indices = [np.fft.fftfreq(m, 1 / m) for m in shape[:2]] + [np.arange(shape[2] // 2 + 1.0)]
     for index, m in zip(indices, shape, strict=True):
         # The derivative of the Nyquist wave vanishes on the grid.

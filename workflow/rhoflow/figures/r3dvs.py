@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from rhoflow.crystal import Crystal
@@ -112,7 +113,8 @@ def _mark_atoms(
     names = np.tile(np.asarray(crystal.symbols), len(cells))
     near = (np.abs(local[:, 2]) < 0.05) & (np.abs(local[:, :2]) < 0.94 * half).all(axis=1)
     for (x, y, _), name in zip(local[near], names[near], strict=True):
-        ax.text(x, y, name, color="white", ha="center", va="center", fontsize=6)
+        text = ax.text(x, y, name, color="white", ha="center", va="center", fontsize=6)
+        text.set_path_effects([withStroke(linewidth=1.5, foreground="#202020")])
 
 
 def _spots_panel(ax: Axes, spectrum: Spectrum, frame: NDArray[np.float64], spec: R3DVSSpec) -> None:

@@ -52,6 +52,8 @@ def caption(template: str, config: Mapping[str, Any], study: str) -> str:
     context = SimpleNamespace(config=config, wildcards=SimpleNamespace(study=study))
     text = jinja2.Template(template).render(snakemake=context)
     settings = {"raw_enabled": False, "file_insertion_enabled": False, "report_level": 5}
+    # A docutils.conf on the machine must not change the text.
+    settings["_disable_config"] = True
     parts = dict(publish_parts(text, writer="html5", settings_overrides=settings))
     return str(parts["body"])
 

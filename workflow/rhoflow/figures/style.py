@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from io import BytesIO
+from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -13,7 +14,6 @@ COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#767676"
 
-COLUMN_INCH = 3.4
 PAGE_INCH = 7.0
 
 _RC: dict[Any, Any] = {
@@ -49,8 +49,10 @@ def letter(axes: Sequence[Axes]) -> None:
         ax.set_title(f"({mark})", loc="left", fontweight="bold")
 
 
-def save(figure: Figure, path: str) -> None:
-    """Write SVG or PNG without the date, so that equal data give equal bytes."""
+def render(figure: Figure, form: Literal["svg", "png"] = "svg") -> bytes:
+    """A figure as SVG or PNG without the date, so that equal data give equal bytes."""
+    stream = BytesIO()
     with house_style():
-        metadata = {"Date": None} if path.endswith(".svg") else {"Software": None}
-        figure.savefig(path, metadata=metadata)
+        metadata = {"Date": None} if form == "svg" else {"Software": None}
+        figure.savefig(stream, format=form, metadata=metadata)
+    return stream.getvalue()

@@ -6,7 +6,7 @@ structure and with a reason; it never stops the others.
 
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -71,31 +71,40 @@ def read_files(spec: FilesSource) -> Iterator[Candidate]:
     Raises:
         ConfigError: the folder is missing or holds no structure file.
     """
+    return _read_all(structure_files(spec), Path(spec.path).expanduser(), spec.max_file_mb)
+
+
+def structure_files(spec: FilesSource) -> list[Path]:
+    """The files of a folder whose names promise structures, sorted.
+
+    Raises:
+        ConfigError: the folder is missing or holds no structure file.
+    """
     folder = Path(spec.path).expanduser()
     if not folder.is_dir():
         raise ConfigError(
             f"structure files: '{folder}' is not a folder; set the source's path to the folder "
             "that holds your CIF, POSCAR or extended XYZ files"
         )
-    readers = {p: _reader(p) for p in sorted(folder.rglob("*")) if p.is_file()}
-    readable = {path: reader for path, reader in readers.items() if reader is not None}
-    if not readable:
+    found = [p for p in sorted(folder.rglob("*")) if _reader(p) is not None and p.is_file()]
+    if not found:
         raise ConfigError(
             f"structure files: '{folder}' holds no structure file; expected *.cif, POSCAR*, "
             "CONTCAR*, *.vasp, *.poscar, *.extxyz or *.xyz there or in its subfolders"
         )
-    return _read_all(readable, folder, spec.max_file_mb)
+    return found
 
 
 Reader = Callable[[Path, str], Iterator[Candidate]]
 
 
-def _read_all(readers: dict[Path, Reader], folder: Path, max_file_mb: float) -> Iterator[Candidate]:
-    for path, reader in readers.items():
+def _read_all(paths: Sequence[Path], folder: Path, max_file_mb: float) -> Iterator[Candidate]:
+    for path in paths:
+        reader = _reader(path)
         source_id = path.relative_to(folder).as_posix()
         problem = _problem_of_file(path, max_file_mb)
-        if problem:
-            yield Candidate(source_id, None, problem)
+        if problem or reader is None:
+            yield Candidate(source_id, None, problem or "not a structure file")
         else:
             yield from reader(path, source_id)
 

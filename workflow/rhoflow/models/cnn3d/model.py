@@ -9,10 +9,10 @@ from rhoflow.models.cnn3d.spec import CNN3DSpec
 class VoxelCNN(nn.Module):
     """Convolutions with pooling, then dense layers, to one number a crystal."""
 
-    def __init__(self, spec: CNN3DSpec, n_voxels: int, n_inputs: int = 1) -> None:
+    def __init__(self, spec: CNN3DSpec, n_voxels: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        width, edge = n_inputs, n_voxels
+        width, edge = 1, n_voxels
         for filters in spec.channels:
             layers += [
                 nn.Conv3d(width, filters, spec.kernel_size, padding=spec.kernel_size // 2),
