@@ -11,7 +11,7 @@ help:  ## Show the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 run: $(VENV)/.ready  ## Set up .venv if needed and run the default config to results/report.html.
-	$(BIN)/snakemake --cores $(CORES)
+	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete
 
 test: $(VENV)/.ready  ## Set up .venv if needed and run every test.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
@@ -36,7 +36,8 @@ $(VENV)/.ready: envs/constraints.txt envs/requirements.txt
 	f"rhoflow needs Python 3.11 or 3.12, but $(PYTHON) is {sys.version.split()[0]}. Name another one: make PYTHON=python3.11 ...")'
 	@command -v $(firstword $(CXX)) > /dev/null || { echo "rhoflow: no C++ compiler '$(CXX)' found; \
 	GPAW is compiled at installation. Install one (Debian, Ubuntu: apt-get install g++) or name it: make CXX=clang++ ..."; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "rhoflow: $(PYTHON) cannot make \
+	a virtual environment (Debian, Ubuntu: apt-get install python3-venv), or name another one: make PYTHON=..."; exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=24"
 	$(BIN)/python -m pip install --quiet -c envs/constraints.txt torch
 	CC="$(CXX)" $(BIN)/python -m pip install --quiet -c envs/constraints.txt -r envs/requirements.txt

@@ -93,7 +93,8 @@ def test_a_changed_descriptor_reruns_only_what_depends_on_it(copy):
 
     config = changed(copy, edit)
     assert jobs(copy, config) == {
-        "soap_shard", "model_train", "scores_collect", "figure_scores", "report_make", "all",
+        "soap_shard", "model_train", "scores_collect",
+        "figure_learning_curves", "figure_parity", "report_make", "all",
     }  # fmt: skip
     dry = snakemake(copy, "--dry-run", config=config).stdout
     trained = {
@@ -110,6 +111,41 @@ def test_how_spots_become_voxels_does_not_touch_the_spots(copy):
     assert "r3dvs_shard" not in rerun
     assert "dft_run" not in rerun
     assert {"model_train", "figure_concept"} <= rerun
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("min_ok_fraction", 0.5), ("time_limit_min", 60), ("boxed_atoms", ["O", "N"])],
+)
+def test_what_decides_no_density_recomputes_none(copy, key, value):
+    def edit(raw):
+        raw["engines"]["gpaw"][key] = value
+
+    rerun = jobs(copy, changed(copy, edit))
+    assert not {"dft_run", "density_shard", "r3dvs_shard"} & rerun
+    assert ("dft_collect" in rerun) == (key != "time_limit_min")
+
+
+def test_a_changed_structure_file_is_read_again(tmp_path):
+    source = tmp_path / "source" / "inner"
+    source.mkdir(parents=True)
+    for metal in ("Mg", "Ca", "Sr"):
+        rows = [metal, "1.0", "5 0 0", "0 5 0", "0 0 5", f"{metal} O", "1 1", "Direct"]
+        (source / f"{metal}.vasp").write_text("\n".join([*rows, "0 0 0", "0.5 0.5 0.5"]) + "\n")
+
+    def edit(raw):
+        raw["datasets"]["mini"]["source"] = {"kind": "files", "path": str(source.parent)}
+        raw["datasets"]["mini"]["selection"] = {"size": 3}
+        raw["studies"]["tiny"]["protocol"].update(train_sizes=[2], test_size=1)
+
+    config = changed(tmp_path, edit)
+    target = "results/structures/mini/structures.parquet"
+    snakemake(tmp_path, target, config=config)
+    assert "Nothing to be done" in snakemake(tmp_path, target, config=config).stderr
+    (source / "Sr.vasp").write_text((source / "Sr.vasp").read_text().replace("Sr", "Ba"))
+    snakemake(tmp_path, target, config=config)
+    table = pd.read_parquet(tmp_path / target)
+    assert sorted(table["formula"]) == ["BaO", "CaO", "MgO"]
 
 
 def test_another_sample_computes_only_new_structures(copy):

@@ -129,6 +129,8 @@ class WorkflowConfig(Spec):
 
     def _study_problems(self, name: str, study: StudySpec) -> Iterable[str]:
         """Sizes and pairs that cannot work together."""
+        if len(set(study.targets)) < len(study.targets):
+            yield f"studies.{name}.targets: a target is named twice; name each once"
         size = self.datasets[study.dataset].selection.size
         needed = max(study.protocol.train_sizes) + study.protocol.test_size
         if needed > size:
@@ -201,6 +203,15 @@ def _explain(error: ErrorDetails) -> str:
         return f"{where}: this key is required and missing"
     if error["type"] == "value_error":
         return re.sub(r"^config: ", "", f"{where}: {error['msg'].removeprefix('Value error, ')}")
+    if error["type"].startswith("union_tag"):
+        given = error["input"].get("kind") if isinstance(error["input"], Mapping) else None
+        kinds = [
+            k.strip(" '") for k in (error.get("ctx") or {}).get("expected_tags", "").split(",")
+        ]
+        hint = did_you_mean(str(given), kinds if kinds != [""] else ())
+        return (
+            f"{where}.kind: {f'unknown kind {given!r}' if given else 'required and missing'}{hint}"
+        )
     got = repr(error["input"])
     got = got if len(got) < 80 else got[:77] + "..."
     return f"{where}: got {got}; {error['msg'][0].lower()}{error['msg'][1:]}"

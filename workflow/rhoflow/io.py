@@ -126,7 +126,10 @@ def write_table(
         return
     arrow = pa.Table.from_pandas(table, schema=columns, preserve_index=False)
     arrow = arrow.replace_schema_metadata({METADATA_KEY: json.dumps(_metadata(spec))})
-    _replace(path, lambda tmp: pq.write_table(arrow, tmp, compression="zstd"))
+    _replace(
+        path,
+        lambda tmp: pq.write_table(arrow, tmp, compression="zstd", write_page_checksum=True),
+    )
 
 
 def read_table(path: PathLike, schema: pa.Schema | None = None) -> pd.DataFrame:
@@ -150,7 +153,7 @@ def _require_columns(path: PathLike, columns: Iterable[str], schema: pa.Schema |
 
 def _read_arrow(path: PathLike, schema: pa.Schema | None) -> pa.Table:
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise _unreadable(path, error) from error
     _require_columns(path, table.column_names, schema)
@@ -341,4 +344,7 @@ def read_descriptors(paths: Sequence[PathLike]) -> VectorSet | SpotSet:
 
 def read_text(path: PathLike) -> str:
     """Read a text file (UTF-8)."""
-    return Path(path).read_text(encoding="utf-8")
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, error) from error

@@ -1,6 +1,6 @@
 """What the rules share: specs as plain dicts, shards, resources by attempt."""
 
-from rhoflow.structures.files import structure_files
+from rhoflow.structures.files import fingerprint
 
 PREDICTIONS = "results/predictions/{study}/{arm}/{target}/{redraws}.parquet"
 
@@ -73,17 +73,20 @@ def takes(minutes):
 # structures ------------------------------------------------------------------------------
 
 
-def source_files(source):
-    """The files of a `files` source, so that a new, changed or removed one is noticed."""
+def source_state(wildcards):
+    """Names, sizes and times of a `files` source, so that a changed file is read again.
+
+    A parameter and no input: Snakemake would take braces in a file's name for wildcards, and
+    list the files of every data set at each start, wanted or not.
+    """
+    source = dataset_spec(wildcards).source
     if source.kind != "files":
-        return []
+        return ""
     try:
-        return [str(path) for path in structure_files(source)]
+        return fingerprint(source)
     except ConfigError as error:
-        raise WorkflowError(str(error)) from None
-
-
-SOURCE_FILES = {name: source_files(d.source) for name, d in CONFIG.datasets.items()}
+        where = f"datasets.{wildcards.dataset}.source"
+        raise WorkflowError(f"{where}: {error}") from None
 
 
 # dft -------------------------------------------------------------------------------------

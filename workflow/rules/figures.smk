@@ -33,23 +33,21 @@ rule figure_concept:
         "../../scripts/figure_concept.py"
 
 
-rule figure_scores:
-    """Figures drawn from a study's predictions and scores."""
+rule figure_learning_curves:
+    """Errors against the number of training structures."""
     input:
         predictions="results/scores/{study}/predictions.parquet",
     output:
         figure=report(
-            "results/figures/{study}/{figure}.svg",
-            caption="../report/{figure}.rst",
+            "results/figures/{study}/learning_curves.svg",
+            caption="../report/learning_curves.rst",
             category="{study}",
         ),
-        data="results/figures/{study}/{figure}.parquet",
+        data="results/figures/{study}/learning_curves.parquet",
     log:
-        "results/logs/figure_scores/{study}/{figure}.log",
+        "results/logs/figure_learning_curves/{study}.log",
     benchmark:
-        "results/benchmarks/figure_scores/{study}/{figure}.tsv"
-    wildcard_constraints:
-        figure="learning_curves|parity",
+        "results/benchmarks/figure_learning_curves/{study}.tsv"
     conda:
         "../../envs/core.yaml"
     threads: 1
@@ -59,7 +57,34 @@ rule figure_scores:
     params:
         labels=arm_labels,
     script:
-        "../../scripts/figure_scores.py"
+        "../../scripts/figure_learning_curves.py"
+
+
+rule figure_parity:
+    """Predicted against computed values at the largest training size."""
+    input:
+        predictions="results/scores/{study}/predictions.parquet",
+    output:
+        figure=report(
+            "results/figures/{study}/parity.svg",
+            caption="../report/parity.rst",
+            category="{study}",
+        ),
+        data="results/figures/{study}/parity.parquet",
+    log:
+        "results/logs/figure_parity/{study}.log",
+    benchmark:
+        "results/benchmarks/figure_parity/{study}.tsv"
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(1000),
+        runtime=takes(10),
+    params:
+        labels=arm_labels,
+    script:
+        "../../scripts/figure_parity.py"
 
 
 rule report_make:

@@ -4,7 +4,6 @@
 rule structures_select:
     """Candidates of the source, filtered and sampled, with the funnel of what was dropped."""
     input:
-        source=lambda wildcards: SOURCE_FILES[wildcards.dataset],
         prototypes=shipped("resources/prototypes.yaml"),
     output:
         structures="results/structures/{dataset}/structures.parquet",
@@ -25,5 +24,6 @@ rule structures_select:
             "source": spec(f"datasets.{wildcards.dataset}.source"),
             "selection": spec(f"datasets.{wildcards.dataset}.selection"),
         },
+        source_state=source_state,
     script:
         "../../scripts/structures_select.py"

@@ -79,5 +79,6 @@ def check_ok_fraction(records: pd.DataFrame, min_ok_fraction: float, dataset: st
     raise DataError(
         f"dataset {dataset}: {n_ok} of {len(records)} structures succeeded, expected at "
         f"least {min_ok_fraction:.0%} (min_ok_fraction). Reasons: {listed}. Correct the settings "
-        "or the selection, or lower min_ok_fraction"
+        "or the selection, lower min_ok_fraction, or try the lost ones again: snakemake --forcerun "
+        "dft_run (what succeeded is kept)"
     )

@@ -4,6 +4,7 @@ CIF, POSCAR and extended XYZ are read. A file that cannot be read becomes a cand
 structure and with a reason; it never stops the others.
 """
 
+import hashlib
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,9 @@ _XYZ_SUFFIXES = (".extxyz", ".xyz")
 _POSCAR_SUFFIXES = (".vasp", ".poscar")
 _POSCAR_NAMES = ("poscar", "contcar")
 _REASON_LENGTH = 200
+# No crystal is larger; a neighbour search on such a cell would ask for gigabytes.
+_MAX_EDGE_ANGSTROM = 200.0
+_MAX_ATOMS = 10_000
 _BLOCK_START = re.compile(r"^[ \t]*data_", flags=re.MULTILINE | re.IGNORECASE)
 
 # What pymatgen and ASE raise on malformed text: they index and convert without checking first.
@@ -93,6 +97,21 @@ def structure_files(spec: FilesSource) -> list[Path]:
             "CONTCAR*, *.vasp, *.poscar, *.extxyz or *.xyz there or in its subfolders"
         )
     return found
+
+
+def fingerprint(spec: FilesSource) -> str:
+    """SHA-256 of the names, sizes and times of the files that ``read_files`` reads.
+
+    Raises:
+        ConfigError: as ``read_files``.
+    """
+    folder = Path(spec.path).expanduser()
+    told = hashlib.sha256()
+    for path in structure_files(spec):
+        state = path.stat()
+        name = path.relative_to(folder).as_posix()
+        told.update(f"{name!r} {state.st_size} {state.st_mtime_ns}\n".encode())
+    return told.hexdigest()
 
 
 Reader = Callable[[Path, str], Iterator[Candidate]]
@@ -183,6 +202,11 @@ def _read_poscar(path: Path, source_id: str) -> Iterator[Candidate]:
 
 def _structure_of_poscar(path: Path) -> Structure:
     text = path.read_text(encoding="utf-8", errors="replace")
+    lines = text.splitlines()
+    counts = [int(n) for line in lines[5:7] for n in line.split() if n.isdecimal()]
+    # pymatgen makes a list of all the atoms that the header announces before it looks for them.
+    if sum(counts) > len(lines):
+        raise ValueError(f"POSCAR announces {sum(counts)} atoms but has {len(lines)} lines")
     with warnings.catch_warnings():
         # Without element symbols pymatgen only warns, and calls the elements H, He, Li ...
         warnings.filterwarnings("error", message="Elements in POSCAR cannot be determined")
@@ -242,6 +266,12 @@ def _check_sites(structure: Structure) -> None:
         np.isfinite(structure.lattice.matrix).all() and np.isfinite(structure.frac_coords).all()
     ):
         raise ValueError("lattice or coordinates are not finite numbers")
+    if max(structure.lattice.abc) > _MAX_EDGE_ANGSTROM:
+        raise ValueError(
+            f"cell edge of {max(structure.lattice.abc):.4g} Å, more than {_MAX_EDGE_ANGSTROM:g} Å"
+        )
+    if len(structure) > _MAX_ATOMS:
+        raise ValueError(f"{len(structure)} atoms, more than {_MAX_ATOMS}")
     if structure.volume < 1e-3:
         raise ValueError(f"cell volume {structure.volume:.2g} Å³")
 

@@ -63,7 +63,7 @@ class SelectionSpec(Spec):
     algorithm: Literal[1] = Field(
         default=1, description="version of the numbers that this step gives"
     )
-    size: int = Field(ge=1, description="number of structures drawn (structures)")
+    size: int = Field(ge=1, le=1_000_000, description="number of structures drawn (structures)")
     max_atoms: int = Field(
         default=49, ge=1, description="largest number of atoms in the primitive cell (atoms)"
     )

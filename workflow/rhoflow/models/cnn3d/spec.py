@@ -1,11 +1,13 @@
 """Settings of the network, its rotated replicas and its optimiser."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from rhoflow.spec import Spec
 from rhoflow.training.spec import OptimiserSpec
+
+Units = Annotated[int, Field(ge=1, le=4096)]
 
 
 class CNN3DSpec(Spec):
@@ -13,11 +15,11 @@ class CNN3DSpec(Spec):
 
     kind: Literal["cnn3d"] = "cnn3d"
     algorithm: Literal[1] = 1
-    channels: tuple[int, ...] = Field(
+    channels: tuple[Units, ...] = Field(
         default=(16, 32, 64), min_length=1, max_length=8, description="Filters of each convolution."
     )
     kernel_size: Literal[3, 5, 7] = Field(default=3, description="Edge of every filter in voxels.")
-    dense: tuple[int, ...] = Field(
+    dense: tuple[Units, ...] = Field(
         default=(128,), max_length=4, description="Units of dense layers."
     )
     leak: float = Field(default=0.3, ge=0, lt=1, description="Slope of the leaky ReLU below zero.")

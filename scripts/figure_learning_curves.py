@@ -1,4 +1,4 @@
-"""Rule figure_scores: predictions of a study to one of its figures, and the data it shows."""
+"""Rule figure_learning_curves: predictions of a study to its learning curves, with their data."""
 
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     snakemake: Snakemake
 
 io.start_log(snakemake.log[0])
-make_data, draw = FIGURES[snakemake.wildcards.figure]
+make_data, draw = FIGURES["learning_curves"]
 data = make_data(io.read_table(snakemake.input.predictions, tables.PREDICTIONS))
 io.write_table(snakemake.output.data, data)
 io.write_bytes(snakemake.output.figure, render(draw(data, snakemake.params.labels)))
