@@ -88,7 +88,7 @@ class WorkflowConfig(Spec):
     models: dict[Name, ModelSpec] = Field(description="Models by name.")
     studies: dict[Name, StudySpec] = Field(min_length=1, description="Studies by name.")
     report: tuple[Name, ...] = Field(
-        description="Studies of the default run, shown in results/report.html."
+        min_length=1, description="Studies of the default run, shown in results/report.html."
     )
 
     @model_validator(mode="after")

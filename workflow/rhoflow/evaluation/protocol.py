@@ -103,18 +103,9 @@ def learning_curve(
             train = inputs.take([position[i] for i in ids])
             for seed in range(n_seeds):
                 fitted = fit(train, y.loc[ids].to_numpy(), network_seed(spec.seed, redraw, seed))
-                rows.append(
-                    pd.DataFrame(
-                        {
-                            "train_size": size,
-                            "redraw": redraw,
-                            "seed": seed,
-                            "material_id": test_ids,
-                            "y_true": y.loc[test_ids].to_numpy(),
-                            "y_pred": fitted.predict(test),
-                        }
-                    )
-                )
+                answers = {"material_id": test_ids, "y_pred": fitted.predict(test)}
+                keys = {"train_size": size, "redraw": redraw, "seed": seed}
+                rows.append(pd.DataFrame(answers).assign(y_true=y.loc[test_ids].to_numpy(), **keys))
             logger.info("redraw %d, %d training structures: done", redraw, size)
     return pd.concat(rows, ignore_index=True)
 

@@ -48,10 +48,14 @@ class PrototypesSource(Spec):
         default=1, description="version of the numbers that this step gives"
     )
     prototypes: tuple[str, ...] | None = Field(
-        default=None, description="names of the prototypes to fill; null for all of the table"
+        default=None,
+        min_length=1,
+        description="names of the prototypes to fill; null for all of the table",
     )
     cations: tuple[str, ...] | None = Field(
-        default=None, description="element symbols to fill them with; null for all of the table"
+        default=None,
+        min_length=1,
+        description="element symbols to fill them with; null for all of the table",
     )
     radius_tolerance: float = Field(
         default=0.10,
