@@ -28,7 +28,7 @@ reference: $(VENV)/.ready  ## Write config/README.md and the JSON schema anew.
 	PYTHONPATH=workflow $(BIN)/python -m rhoflow.reference schema > workflow/schemas/config.schema.json
 
 benchmarks: $(VENV)/.ready  ## Speed against peers, measured in the same run.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/benchmarks -o addopts="--import-mode=importlib"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/benchmarks -s -o addopts="--import-mode=importlib" --benchmark-columns=median,iqr,rounds
 
 # GPAW is compiled: gcc reads its C++ files as C++ only when CC is a C++ compiler.
 $(VENV)/.ready: envs/constraints.txt envs/requirements.txt

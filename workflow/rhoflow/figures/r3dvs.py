@@ -113,8 +113,8 @@ def _mark_atoms(
     names = np.tile(np.asarray(crystal.symbols), len(cells))
     near = (np.abs(local[:, 2]) < 0.05) & (np.abs(local[:, :2]) < 0.94 * half).all(axis=1)
     for (x, y, _), name in zip(local[near], names[near], strict=True):
-        text = ax.text(x, y, name, color="white", ha="center", va="center", fontsize=6)
-        text.set_path_effects([withStroke(linewidth=1.5, foreground="#202020")])
+        text = ax.text(x, y, name, color="white", ha="center", va="center", fontsize=7)
+        text.set_path_effects([withStroke(linewidth=1.2, foreground="#202020")])
 
 
 def _spots_panel(ax: Axes, spectrum: Spectrum, frame: NDArray[np.float64], spec: R3DVSSpec) -> None:
