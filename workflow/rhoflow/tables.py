@@ -82,6 +82,8 @@ ATOMS = pa.schema(
 )
 
 STATUS_OK = "ok"
+STATUS_NOT_CONVERGED = "not_converged"
+STATUS_FAILED = "failed"
 
 
 @dataclass(frozen=True)
