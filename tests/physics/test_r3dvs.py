@@ -148,7 +148,7 @@ def test_batches_equal_single_structures():
 @pytest.mark.parametrize("g_max", [4.0, 7.85])
 def test_a_spectrum_that_ends_before_g_cut_is_refused(g_max):
     short = spectrum_of(LATTICE, CENTRES, g_max=g_max)
-    with pytest.raises(DataError, match=r"ends at .* but 7\.854 1/Å are asked for"):
+    with pytest.raises(DataError, match=r"x: its spectrum ends at .* but 7\.854 1/Å are asked"):
         spots({"x": short}, PAPER)
     assert len(spots({"x": spectrum_of(LATTICE, CENTRES, g_max=PAPER.g_cut)}, PAPER).g)
 

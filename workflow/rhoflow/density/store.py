@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from rhoflow.density.spectrum import ELECTRON_TOLERANCE, Spectrum, truncate
+from rhoflow.density.spectrum import Spectrum, electron_tolerance, require_reach, truncate
 from rhoflow.errors import DataError
 from rhoflow.spec import Spec
 
@@ -43,11 +43,12 @@ def store(
     kept = {}
     for name, spectrum in spectra.items():
         expected, got = n_electrons[name], spectrum.n_electrons
-        if not abs(got - expected) <= ELECTRON_TOLERANCE:
+        if not abs(got - expected) <= electron_tolerance(spectrum.n_atoms):
             raise DataError(
                 f"{name}: its density integrates to {got:.6f} electrons, its record says "
                 f"{expected:.6f}; the two files of the shard do not belong together: delete both"
             )
+        require_reach(spectrum, spec.g_store, name)
         kept[name] = truncate(spectrum, spec.g_store)
     logger.info("%d densities kept inside %.2f 1/Å", len(kept), spec.g_store)
     return kept

@@ -128,8 +128,8 @@ def spots(spectra: Mapping[str, Spectrum], spec: SpotsSpec) -> SpotSet:
         DataError: a spectrum does not reach g_cut.
     """
     g, coefficients = [np.zeros((0, 3), np.float32)], [np.zeros(0, np.complex64)]
-    for spectrum in spectra.values():
-        require_reach(spectrum, spec.g_cut)
+    for name, spectrum in spectra.items():
+        require_reach(spectrum, spec.g_cut, name)
         vectors = spectrum.g_vectors()  # (n, 3), double: equal cells round to equal spots
         squared = np.einsum("ij,ij->i", vectors, vectors)
         keep = np.flatnonzero(squared <= (spec.g_cut * RIM) ** 2)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rhoflow.crystal import Crystal
 from rhoflow.density.ewald import ion_energy
-from rhoflow.density.spectrum import ELECTRON_TOLERANCE, Spectrum, from_grid, hartree_energy
+from rhoflow.density.spectrum import Spectrum, electron_tolerance, from_grid, hartree_energy
 from rhoflow.dft.gpaw import GPAWSpec
 from rhoflow.dft.xc import pbe_energies
 from rhoflow.errors import EngineError
@@ -154,7 +154,7 @@ def read(calculator: ASECalculator) -> Raw:
 def terms(crystal: Crystal, raw: Raw, spectrum: Spectrum) -> dict[str, Any]:
     """The energy terms per cell, eV, as ENERGIES.md defines them."""
     electrons = spectrum.n_electrons
-    if abs(electrons - raw.charges.sum()) > ELECTRON_TOLERANCE:
+    if abs(electrons - raw.charges.sum()) > electron_tolerance(crystal.n_atoms):
         raise ValueError(
             f"the density holds {electrons:.4f} electrons, expected {raw.charges.sum():g}"
         )
