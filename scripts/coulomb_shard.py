@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 io.start_log(snakemake.log[0])
 spec = CoulombSpec.model_validate(snakemake.params.spec)
 structures = io.read_table(snakemake.input.structures, tables.STRUCTURES)
-crystals = tables.shard_crystals(structures, snakemake.wildcards.shard, snakemake.params.shard_size)
+crystals = tables.table_to_crystals(structures)
 io.write_vectors(
     snakemake.output.vectors,
     [crystal.material_id for crystal in crystals],

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from rhoflow import io, tables
-from rhoflow.density.store import DensitySpec, store
+from rhoflow.density.store import DensitySpec, keep, store
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import Snakemake
@@ -14,5 +14,7 @@ io.start_log(snakemake.log[0])
 spec = DensitySpec.model_validate(snakemake.params.spec)
 records = io.read_table(snakemake.input.records, tables.DFT_RECORDS)
 electrons = dict(zip(records["material_id"], records["n_valence_electrons"], strict=True))
-spectra = store(io.read_spectra(snakemake.input.spectra), electrons, spec)
-io.write_spectra(snakemake.output.density, spectra, spec=snakemake.params.spec)
+densities = store(io.read_spectra(snakemake.input.densities), electrons, spec)
+potentials = keep(io.read_spectra(snakemake.input.potentials), spec)
+io.write_spectra(snakemake.output.potential, potentials, spec=snakemake.params.spec)
+io.write_spectra(snakemake.output.density, densities, spec=snakemake.params.spec)

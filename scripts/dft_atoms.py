@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     snakemake: Snakemake
 
 io.start_log(snakemake.log[0], show="rhoflow.dft")
-spec = load_engine(snakemake.params.spec["kind"]).SPEC.model_validate(snakemake.params.spec)
+made_with = snakemake.params.spec
+settings = {**made_with, **snakemake.params.site}
+spec = load_engine(made_with["kind"]).SPEC.model_validate(settings)
 structures = io.read_table(snakemake.input.structures, tables.STRUCTURES)
 elements = sorted({str(s) for symbols in structures["symbols"] for s in symbols})
 atoms = run_atoms(
@@ -23,4 +25,4 @@ atoms = run_atoms(
     workers=snakemake.threads,
     time_limit_s=snakemake.resources.time_limit_s or None,
 )
-io.write_table(snakemake.output.atoms, atoms, tables.ATOMS, spec=snakemake.params.spec)
+io.write_table(snakemake.output.atoms, atoms, tables.ATOMS, spec=made_with)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     snakemake: Snakemake
 
 io.start_log(snakemake.log[0])
-structures = io.read_table(snakemake.input.structures, tables.STRUCTURES)
+structures = io.read_tables(snakemake.input.structures, tables.STRUCTURES)
 records = io.read_tables(snakemake.input.records, tables.DFT_RECORDS)
 atoms = io.read_table(snakemake.input.atoms, tables.ATOMS)
 check_ok_fraction(records, snakemake.params.spec["min_ok_fraction"], snakemake.wildcards.dataset)

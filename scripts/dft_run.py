@@ -13,16 +13,22 @@ if TYPE_CHECKING:
     snakemake: Snakemake
 
 io.start_log(snakemake.log[0], show="rhoflow.dft")
-spec = load_engine(snakemake.params.spec["kind"]).SPEC.model_validate(snakemake.params.spec)
+made_with = snakemake.params.spec
+settings = {**made_with, **snakemake.params.site}
+spec = load_engine(made_with["kind"]).SPEC.model_validate(settings)
 structures = io.read_table(snakemake.input.structures, tables.STRUCTURES)
-crystals = tables.shard_crystals(structures, snakemake.wildcards.shard, snakemake.params.shard_size)
-records, cost, spectra = run_shard(
-    crystals,
+rows = tables.shard_rows(structures, snakemake.wildcards.shard, snakemake.params.shard_size)
+result = run_shard(
+    tables.table_to_crystals(rows),
     spec,
+    g_store=snakemake.params.g_store,
     done_folder=Path(snakemake.params.done),
     workers=snakemake.threads,
     time_limit_s=snakemake.resources.time_limit_s or None,
 )
-io.write_spectra(snakemake.output.spectra, spectra, spec=snakemake.params.spec)
-io.write_table(snakemake.output.cost, cost, tables.DFT_COST)
-io.write_table(snakemake.output.records, records, tables.DFT_RECORDS, spec=snakemake.params.spec)
+computed = tables.with_crystals(rows, result.crystals)
+io.write_spectra(snakemake.output.densities, result.densities, spec=made_with)
+io.write_spectra(snakemake.output.potentials, result.potentials, spec=made_with)
+io.write_table(snakemake.output.cost, result.cost, tables.DFT_COST)
+io.write_table(snakemake.output.structures, computed, tables.STRUCTURES, spec=made_with)
+io.write_table(snakemake.output.records, result.records, tables.DFT_RECORDS, spec=made_with)

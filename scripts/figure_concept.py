@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 io.start_log(snakemake.log[0])
 spec = R3DVSSpec.model_validate(snakemake.params.spec)
-structures = io.read_table(snakemake.input.structures, tables.STRUCTURES)
+structures = io.read_tables(snakemake.input.structures, tables.STRUCTURES)
 spectra = {name: s for path in snakemake.input.density for name, s in io.read_spectra(path).items()}
 crystal = pick_density(tables.table_to_crystals(structures), spectra, snakemake.params.material)
 figure = concept(crystal, spectra[crystal.material_id], spec)

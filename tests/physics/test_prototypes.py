@@ -1,5 +1,6 @@
 """The prototypes that ship: symmetry, coordination, charge and size against known crystals."""
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -170,6 +171,36 @@ def test_smaller_radius_tolerance_keeps_a_subset():
     assert "perovskite-SrTiO3" in tight
     assert "perovskite-BaTiO3" in loose - tight
     assert tight < loose
+
+
+def test_per_prototype_draws_reproducibly_and_only_adds():
+    def names(**settings):
+        spec = PrototypesSource(prototypes=("perovskite", "rocksalt"), **settings)
+        return [c.source_id for c in read_prototypes(spec, TABLE)]
+
+    every, ten, four = names(), names(per_prototype=10), names(per_prototype=4)
+
+    assert sum(n.startswith("perovskite-") for n in ten) == 10
+    assert sum(n.startswith("rocksalt-") for n in four) == 4
+    assert set(four) < set(ten) < set(every)
+    assert ten == [n for n in every if n in set(ten)]
+    assert names(per_prototype=10, seed=1) != ten
+    assert names(per_prototype=10_000) == every
+
+
+def test_the_draw_says_nothing_about_the_sample():
+    names = [c.source_id for c in CANDIDATES if c.source_id.startswith("perovskite-")]
+    spec = PrototypesSource(prototypes=("perovskite",), per_prototype=len(names) // 8)
+    drawn = {c.source_id for c in read_prototypes(spec, TABLE)}
+    places = [
+        place
+        for place, name in enumerate(
+            sorted(names, key=lambda n: hashlib.sha256(f"0:{n}".encode()).hexdigest())
+        )
+        if name in drawn
+    ]
+
+    assert np.mean(places) / len(names) == pytest.approx(0.5, abs=0.15)
 
 
 def test_cells_scale_and_nothing_else():

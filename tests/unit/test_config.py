@@ -85,7 +85,13 @@ def test_shipped_configs_are_valid(path):
         ("density", {"g_store": 2.0}, r"density\.g_store is 2 .* needs g_cut = .* 3\.927"),
         ("models.Big", {"kind": "mean"}, r"models.Big"),
         ("models.up/../.", {"kind": "mean"}, r"up/\.\./\."),
-        ("studies", {}, r"studies: "),
+        ("studies", {}, r"report: unknown name 'tiny'"),
+        ("comparisons", {"x": {"dataset": "mini", "reference": "maxi"}}, r"comparisons\.x\.ref"),
+        (
+            "engines.gpaw",
+            {"kind": "archive", "path": "a"},
+            r"datasets\.mini: .*must be of kind archive; it is of kind prototypes",
+        ),
     ],
 )
 def test_each_mistake_has_its_message(raw, path, value, message):

@@ -41,7 +41,8 @@ if do == "engine_error":
 np.savez(folder / "arrays.npz", x=np.arange(3))
 record = {"status": do, "reason": None if do == "ok" else "because",
           "threads": os.environ["OMP_NUM_THREADS"]}
-(folder / "result.json").write_text(json.dumps({"record": record, "cost": {"cpu_time_s": 1.0}}))
+content = {"record": record, "crystal": None, "cost": {"cpu_time_s": 1.0}}
+(folder / "result.json").write_text(json.dumps(content))
 """
 
 

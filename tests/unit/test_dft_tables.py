@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from rhoflow import tables
 from rhoflow.crystal import Crystal
 from rhoflow.dft import base, gpaw, jobs
-from rhoflow.dft.shard import canonical, crystal_jobs, run_shard, to_table
+from rhoflow.dft.base import structure_identity
+from rhoflow.dft.shard import crystal_jobs, run_shard, to_table
 from rhoflow.dft.targets import check_ok_fraction, targets
 from rhoflow.errors import ConfigError, DataError
 
@@ -42,8 +43,24 @@ def test_targets_per_atom():
     atoms = to_table([atom("Mg", 0.0), atom("O", -1.5)], tables.ATOMS)
     out = targets(records, atoms, {"a": {"Mg": 1, "O": 1}, "b": {"Mg": 2, "O": 2}})
     assert list(out.columns) == tables.TARGET_TABLE.names
-    assert out.iloc[0, 1:].tolist() == [25.0, 3.0, -40.0, -15.0, (-1.5 + 12.0) / 2, 4.5]
-    assert out.iloc[1, 1:].tolist() == [12.5, 1.5, -20.0, -7.5, (-3.0 + 12.0) / 4, 4.5]
+    assert out.iloc[0, 1:7].tolist() == [25.0, 3.0, -40.0, -15.0, (-1.5 + 12.0) / 2, 4.5]
+    assert out.iloc[1, 1:7].tolist() == [12.5, 1.5, -20.0, -7.5, (-3.0 + 12.0) / 4, 4.5]
+
+
+def test_targets_of_bulk_and_bands():
+    known = {"volume_angstrom3": 18.67, "bulk_modulus_gpa": 160.0, "valence_band_width_ev": 4.5}
+    insulator = {**record("a"), **known, "valence_band_maximum_ev": 3.0, "fermi_level_ev": 5.0}
+    metal = {**record("b"), **known, "valence_band_maximum_ev": None, "fermi_level_ev": 5.0}
+    out = targets(
+        to_table([insulator, metal], tables.DFT_RECORDS),
+        to_table([atom("Mg", 0.0), atom("O", -1.5)], tables.ATOMS),
+        {name: {"Mg": 1, "O": 1} for name in "ab"},
+    )
+    assert out["fermi_energy_ev"].tolist() == [3.0, 5.0]
+    assert out["volume_angstrom3_per_atom"].tolist() == [18.67 / 2] * 2
+    assert out["bulk_modulus_gpa"].tolist() == [160.0] * 2
+    # Periclase: 3.58 g/cm³ at 74.7 Å³ for four formula units.
+    assert out["mass_density_g_per_cm3"].to_numpy() == pytest.approx(3.58, abs=0.01)
 
 
 def test_targets_are_null_where_nothing_is_known():
@@ -128,7 +145,9 @@ def test_digest_knows_the_structure_not_its_name_or_orientation(mgo):
 
 def test_canonical_forgets_noise_below_the_rounding(mgo):
     noisy = mgo.frac_coords + np.array([[-1e-9, 0, 1e-9], [0, -1e-9, 0]])
-    assert canonical(Crystal("x", mgo.lattice, mgo.symbols, noisy)) == canonical(mgo)
+    assert structure_identity(Crystal("x", mgo.lattice, mgo.symbols, noisy)) == structure_identity(
+        mgo
+    )
 
 
 def test_digest_knows_the_engine_version_and_small_shifts(mgo, monkeypatch):
@@ -149,7 +168,12 @@ DECIDE_CRYSTALS_AND_ATOMS = {
     "eigensolver": "ppcg",
     "setups": {"Mg": "2"},
 }
-DECIDE_CRYSTALS = {"kpoint_density": 2.0, "empty_bands_percent": 30.0, "min_empty_bands": 5}
+DECIDE_CRYSTALS = {
+    "kpoint_density": 2.0,
+    "empty_bands_percent": 30.0,
+    "min_empty_bands": 5,
+    "equation_of_state": {"points": 7},
+}
 DECIDE_ATOMS = {"boxed_atoms": ("O", "N"), "box_angstrom": 8.0}
 DECIDE_NOTHING = {"time_limit_min": 5.0, "min_ok_fraction": 0.1}
 GO_TOGETHER = ("spin_polarised", "initial_moments")
@@ -181,10 +205,12 @@ def test_ids_must_be_unique(mgo, tmp_path):
 
 
 def test_no_structures_no_rows(tmp_path):
-    records, costs, spectra = run_shard([], SPEC, done_folder=tmp_path)
-    assert list(records.columns) == tables.DFT_RECORDS.names
-    assert list(costs.columns) == tables.DFT_COST.names
-    assert len(records) == len(costs) == len(spectra) == 0
+    result = run_shard([], SPEC, done_folder=tmp_path)
+    assert list(result.records.columns) == tables.DFT_RECORDS.names
+    assert list(result.cost.columns) == tables.DFT_COST.names
+    assert len(result.records) == len(result.cost) == 0
+    assert not result.crystals
+    assert not result.densities
 
 
 @pytest.mark.parametrize("module", ["rhoflow.dft.worker", "rhoflow.dft.gpaw_scf"])

@@ -88,9 +88,11 @@ def a_report(label: str = "L", reason: str = "r") -> str:
     config["studies"]["tiny"]["arms"]["soap"]["label"] = label
     table = predictions({"r3dvs": [0.1, 0.2, 0.3], "soap": [0.5, 0.6, 0.7]})
     study = report.StudyResults(
-        "tiny",
-        {"parity": "<svg/>"},
-        {"parity": "size {{ snakemake.config['report'][0] }} *x*"},
+        report.FigureSet(
+            "tiny",
+            {"parity": "<svg/>"},
+            {"parity": "size {{ snakemake.config['report'][0] }} *x*"},
+        ),
         metrics.scores(table),
         pd.DataFrame([dict.fromkeys(tables.CLAIMS.names, reason) | {"target": "band_gap_ev"}]),
     )
@@ -105,9 +107,17 @@ def a_report(label: str = "L", reason: str = "r") -> str:
     )
     cost = pd.DataFrame({"material_id": ["a"], "cpu_time_s": [60.0], "peak_memory_mb": [1.0]})
     funnel = pd.DataFrame({"step": ["s"], "dropped": [1], "remaining": [1], "detail": [None]})
-    data = report.DatasetResults("mini", funnel, records, cost)
+    data = report.DatasetResults(
+        report.FigureSet(
+            "mini", {"funnel": "<svg/>"}, {"funnel": "of {{ snakemake.wildcards.dataset }}"}
+        ),
+        funnel,
+        records,
+        cost,
+    )
+    comparison = report.FigureSet("live", {"comparison": "<svg/>"}, {"comparison": "*y*"})
     template = (ROOT / "workflow/report/report.html.j2").read_text()
-    return report.render(template, [study], [data], config)
+    return report.render(template, report.ReportResults([study], [comparison], [data]), config)
 
 
 def test_the_report_escapes_what_comes_from_data():
@@ -122,5 +132,6 @@ def test_the_report_marks_the_lowest_error():
     best = html.split('<tr class="best">')[1:]
     assert len(best) == 1
     assert "the SOAP arm" not in best[0].split("</tr>")[0]
-    assert "<em>x</em>" in html
+    for caption in ("<em>x</em>", "<em>y</em>", "of mini"):
+        assert caption in html
     assert "0 of 1 calculations succeeded" in html

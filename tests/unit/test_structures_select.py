@@ -1,5 +1,8 @@
 """The selection: the funnel's arithmetic, duplicates, and the sample."""
 
+import json
+from typing import get_args
+
 import numpy as np
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -9,9 +12,15 @@ from rhoflow import tables
 from rhoflow.errors import ConfigError, DataError
 from rhoflow.structures.candidates import Candidate
 from rhoflow.structures.files import FilesSource
+from rhoflow.structures.funnel import STEPS
 from rhoflow.structures.prototypes import PrototypesSource
-from rhoflow.structures.select import STEPS, SelectionSpec, select
-from rhoflow.structures.sources import SourceSpec, read_candidates
+from rhoflow.structures.select import SelectionSpec, select
+from rhoflow.structures.sources import (
+    SourceSpec,
+    read_candidates,
+    source_fingerprint,
+    source_steps,
+)
 
 TABLE_TEXT = """
 cations: {Mg: [2], Ca: [2], Sr: [2], Ba: [2], Zn: [2], Cd: [2], Ti: [4], Zr: [4], Hf: [4]}
@@ -243,6 +252,70 @@ def test_too_few_says_all():
     assert "Set size to 3 or less" in text
 
 
+def test_min_size_accepts_fewer():
+    selection = run(many(6), size=30, min_size=5)
+
+    assert len(selection.structures) == 6
+    assert selection.funnel.detail.iloc[-1] == "all 6; size is 30"
+    with pytest.raises(DataError, match="leaves 6 structures, but min_size is 7"):
+        run(many(6), size=30, min_size=7)
+    assert len(run(many(6), size=4, min_size=2).structures) == 4
+
+
+def test_duplicates_are_kept_on_demand():
+    selection = run([Candidate("a", rocksalt()), Candidate("b", rocksalt())], 2,
+                    drop_duplicates=False)  # fmt: skip
+
+    assert sorted(selection.structures.source_id) == ["a", "b"]
+
+
+def test_steps_of_the_source_come_after_reading():
+    candidates = [*many(2), Candidate("hot", None, "900 K", step="temperature"),
+                  Candidate("bad", None, "empty file")]  # fmt: skip
+
+    selection = select(
+        candidates, SelectionSpec(size=2), source="test",
+        source_steps={"year": "since 1990", "temperature": "at most 300 K"},
+    )  # fmt: skip
+
+    assert list(selection.funnel.step[:5]) == [
+        "candidates found", "readable", "year", "temperature", "ordered",
+    ]  # fmt: skip
+    assert list(selection.funnel.remaining[:5]) == [4, 3, 3, 2, 2]
+    assert selection.funnel.detail[3] == "at most 300 K"
+    assert list(selection.rejected.step) == ["readable", "temperature"]
+
+
+def test_a_step_that_no_source_declares_is_refused():
+    with pytest.raises(ValueError, match="'temperature' is no step of the source"):
+        run([Candidate("hot", None, "900 K", step="temperature")])
+
+
+def test_origin_reaches_the_table():
+    candidates = [Candidate("a", rocksalt(), origin="runs/a"), *many(3)[1:]]
+
+    table = run(candidates, size=3).structures.set_index("source_id")
+
+    assert table.origin["a"] == "runs/a"
+    assert table.origin.drop("a").isna().all()
+
+
+@pytest.mark.parametrize("minimum", [0, 0.7])
+def test_atoms_in_one_place_fall_at_the_distances(minimum):
+    twice = Structure(Lattice.cubic(4), ["Mg", "O", "O"], [[0, 0, 0], [0.5] * 3, [0.5] * 3])
+
+    selection = run([Candidate("x", twice), *many(1)], min_distance_angstrom=minimum)
+
+    assert dropped(selection) == {"sensible distances": 1}
+    assert selection.rejected.reason[0].startswith("O-O at 0.00 Å")
+
+
+def test_names_stay_short():
+    selection = run([Candidate("x" * 500, rocksalt())])
+
+    assert len(selection.structures.material_id[0]) <= 80
+
+
 def test_no_candidates_at_all():
     with pytest.raises(DataError, match="leaves 0 structures"):
         run([])
@@ -282,6 +355,7 @@ def test_deuterium_is_hydrogen():
         ({"required_elements": ("Oxygen",)}, "'Oxygen' is not the symbol of an element"),
         ({"excluded_elements": ("O",)}, "O both required and excluded"),
         ({"size": 0}, "greater than or equal to 1"),
+        ({"size": 2, "min_size": 3}, "min_size = 3 is more than size = 2"),
         ({"maxatoms": 3}, "Extra inputs"),
     ],
 )
@@ -304,6 +378,26 @@ def test_sources_are_told_apart_by_kind(tmp_path, table):
     assert "perovskite-SrTiO3" in {
         c.source_id for c in read_candidates(prototypes, prototypes_table=table)
     }
+
+
+def test_every_kind_is_known_to_all_functions(tmp_path, table):
+    (tmp_path / "a.cif").write_text("data_x")
+    (tmp_path / "t.csv").write_text("material_id,lattice,species,frac_coords\n")
+    settings = {
+        "files": {"path": str(tmp_path)},
+        "icsd": {"path": str(tmp_path)},
+        "optimade": {"base_url": "http://localhost:1"},
+        "table": {"path": str(tmp_path / "t.csv")},
+    }
+    local = {"files", "icsd", "table"}
+    for model in get_args(get_args(SourceSpec)[0]):
+        kind = model.model_fields["kind"].default
+        if kind not in {*settings, "prototypes", "materials_project"}:
+            continue
+        spec = model.model_validate({"kind": kind, **settings.get(kind, {})})
+        assert (source_fingerprint(spec) != "") == (kind in local)
+        assert all(isinstance(detail, str) for detail in source_steps(spec).values())
+        assert spec == type(spec).model_validate(json.loads(spec.model_dump_json()))
 
 
 def test_what_prototypes_warrant_is_what_symmetry_search_finds(table):

@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from rhoflow.density.store import DensitySpec
 from rhoflow.descriptors.r3dvs import R3DVSSpec
 from rhoflow.descriptors.registry import DescriptorSpec
-from rhoflow.dft.gpaw import GPAWSpec
+from rhoflow.dft.registry import EngineSpec
 from rhoflow.errors import ConfigError, did_you_mean
 from rhoflow.evaluation.claims import ClaimSpec
 from rhoflow.evaluation.protocol import LearningCurveSpec
@@ -24,8 +24,6 @@ from rhoflow.spec import Spec
 from rhoflow.structures.select import SelectionSpec
 from rhoflow.structures.sources import SourceSpec
 from rhoflow.tables import TARGETS
-
-EngineSpec = GPAWSpec
 
 # Names become parts of paths and of wildcards; studies become targets of Snakemake.
 NAME = r"^[a-z0-9][a-z0-9_]{0,39}$"
@@ -76,6 +74,16 @@ class StudySpec(Spec):
     )
 
 
+class ComparisonSpec(Spec):
+    """The same structures, computed for two data sets: another engine, settings or machine."""
+
+    dataset: Name = Field(description="Name of an entry under `datasets`.")
+    reference: Name = Field(
+        description="Name of an entry under `datasets` against which it is compared; structures "
+        "are paired by their ids in a common source, or by formula and space group."
+    )
+
+
 class WorkflowConfig(Spec):
     """The whole config file."""
 
@@ -84,11 +92,18 @@ class WorkflowConfig(Spec):
     density: DensitySpec = Field(
         default_factory=lambda: DensitySpec(), description="What is kept of a density."
     )
-    descriptors: dict[Name, DescriptorSpec] = Field(description="Descriptors by name.")
-    models: dict[Name, ModelSpec] = Field(description="Models by name.")
-    studies: dict[Name, StudySpec] = Field(min_length=1, description="Studies by name.")
+    descriptors: dict[Name, DescriptorSpec] = Field(
+        default_factory=dict, description="Descriptors by name."
+    )
+    models: dict[Name, ModelSpec] = Field(default_factory=dict, description="Models by name.")
+    studies: dict[Name, StudySpec] = Field(default_factory=dict, description="Studies by name.")
+    comparisons: dict[Name, ComparisonSpec] = Field(
+        default_factory=dict, description="Data sets held against each other, by name."
+    )
     report: tuple[Name, ...] = Field(
-        min_length=1, description="Studies of the default run, shown in results/report.html."
+        default=(),
+        description="Studies of the default run, shown in results/report.html; without any it "
+        "shows the data sets.",
     )
 
     @model_validator(mode="after")
@@ -109,6 +124,12 @@ class WorkflowConfig(Spec):
                 yield f"'{name}' is a name of the workflow's own; choose another"
         for name, data in self.datasets.items():
             yield from _known(f"datasets.{name}.engine", data.engine, self.engines)
+            if data.engine in self.engines:
+                yield from _takes_finished(name, data, self.engines[data.engine])
+        for name, comparison in self.comparisons.items():
+            here = f"comparisons.{name}"
+            yield from _known(f"{here}.dataset", comparison.dataset, self.datasets)
+            yield from _known(f"{here}.reference", comparison.reference, self.datasets)
         for name, study in self.studies.items():
             here = f"studies.{name}"
             yield from _known(f"{here}.dataset", study.dataset, self.datasets)
@@ -166,6 +187,24 @@ class WorkflowConfig(Spec):
     def descriptors_of_kind(self, kind: str) -> list[str]:
         """Names of the descriptors of one kind."""
         return [name for name, spec in self.descriptors.items() if spec.kind == kind]
+
+
+def _takes_finished(name: str, data: DatasetSpec, engine: EngineSpec) -> Iterable[str]:
+    """Engines that take finished calculations need the source that knows where they are."""
+    if engine.kind not in ("archive", "outputs"):
+        return
+    here = f"datasets.{name}"
+    source = data.source
+    if source.kind != engine.kind:
+        yield (
+            f"{here}: engine '{data.engine}' ({engine.kind}) takes finished calculations, so the "
+            f"source must be of kind {engine.kind}; it is of kind {source.kind}"
+        )
+    elif source.kind == "archive" and engine.kind == "archive" and source.path != engine.path:
+        yield (
+            f"{here}: the source reads the archive '{source.path}', but engine "
+            f"'{data.engine}' takes from '{engine.path}'; give both the same path"
+        )
 
 
 def _known(where: str, name: str, valid: Iterable[str]) -> Iterable[str]:

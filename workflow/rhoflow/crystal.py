@@ -1,6 +1,6 @@
 """One crystal structure, as every stage after selection sees it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atoms
@@ -16,12 +16,15 @@ class Crystal:
         lattice: (3, 3) float, Å; rows are the lattice vectors.
         symbols: (n_atoms,) element symbols.
         frac_coords: (n_atoms, 3) float, fractional coordinates.
+        origin: file or folder that it was read from, for engines that take finished
+            calculations; None otherwise.
     """
 
     material_id: str
     lattice: NDArray[np.float64]
     symbols: tuple[str, ...]
     frac_coords: NDArray[np.float64]
+    origin: str | None = None
 
     @property
     def n_atoms(self) -> int:
@@ -32,6 +35,10 @@ class Crystal:
     def volume(self) -> float:
         """Cell volume in Å³."""
         return float(abs(np.linalg.det(self.lattice)))
+
+    def scaled(self, volume: float) -> "Crystal":
+        """The same crystal at another cell volume (Å³), its shape and coordinates kept."""
+        return replace(self, lattice=self.lattice * (volume / self.volume) ** (1 / 3))
 
     def to_ase(self) -> Atoms:
         """The same crystal as periodic ASE atoms."""

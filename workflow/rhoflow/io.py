@@ -124,7 +124,10 @@ def write_table(
         text = table.to_csv(index=False, lineterminator="\n")
         write_text(path, text)
         return
-    arrow = pa.Table.from_pandas(table, schema=columns, preserve_index=False)
+    if table.empty:  # pandas forgets what the columns of no rows held
+        arrow = columns.empty_table()
+    else:
+        arrow = pa.Table.from_pandas(table, schema=columns, preserve_index=False)
     arrow = arrow.replace_schema_metadata({METADATA_KEY: json.dumps(_metadata(spec))})
     _replace(
         path,

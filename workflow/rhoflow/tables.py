@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from rhoflow.crystal import Crystal
 
@@ -20,6 +21,7 @@ STRUCTURES = pa.schema(
         pa.field("spacegroup_number", pa.int32()),
         pa.field("source", pa.string()),
         pa.field("source_id", pa.string()),
+        pa.field("origin", pa.string()),
     ]
 )
 
@@ -60,6 +62,14 @@ DFT_RECORDS = pa.schema(
         pa.field("fermi_level_ev", pa.float64()),
         pa.field("scf_iterations", pa.int32()),
         pa.field("n_kpoints", pa.int32()),
+        pa.field("volume_angstrom3", pa.float64()),
+        pa.field("magnetic_moment_bohr", pa.float64()),
+        pa.field("valence_band_width_ev", pa.float64()),
+        pa.field("bulk_modulus_gpa", pa.float64()),
+        pa.field("bulk_modulus_derivative", pa.float64()),
+        pa.field("eos_rms_ev", pa.float64()),
+        pa.field("eos_volumes_angstrom3", pa.list_(pa.float64())),
+        pa.field("eos_energies_ev", pa.list_(pa.float64())),
     ]
 )
 
@@ -79,6 +89,11 @@ ATOMS = pa.schema(
         pa.field("method", pa.string()),
         pa.field("energy_ev", pa.float64()),
     ]
+)
+
+ARCHIVE = pa.schema(
+    [*STRUCTURES, *[f for f in DFT_RECORDS if f.name not in ("material_id", "n_atoms")]]
+    + [f for f in DFT_COST if f.name != "material_id"]
 )
 
 STATUS_OK = "ok"
@@ -115,6 +130,12 @@ TARGETS: dict[str, Target] = {
         ),
         Target("cohesive_energy_ev_per_atom", "cohesive energy", "eV/atom", r"$E_\mathrm{coh}$"),
         Target("band_gap_ev", "band gap", "eV", r"$E_\mathrm{gap}$"),
+        Target("total_energy_ev_per_atom", "total energy", "eV/atom", r"$E_\mathrm{tot}$"),
+        Target("volume_angstrom3_per_atom", "volume", "Å³/atom", r"$V$"),
+        Target("mass_density_g_per_cm3", "mass density", "g/cm³", r"$\rho_m$"),
+        Target("bulk_modulus_gpa", "bulk modulus", "GPa", r"$B$"),
+        Target("fermi_energy_ev", "Fermi energy", "eV", r"$E_\mathrm{F}$"),
+        Target("valence_band_width_ev", "valence band width", "eV", r"$W_\mathrm{v}$"),
     )
 }
 
@@ -179,10 +200,14 @@ def crystals_to_table(
     crystals: Sequence[Crystal],
     *,
     spacegroup_numbers: Iterable[int],
-    source: str,
+    source: str | NDArray[np.object_],
     source_ids: Iterable[str],
+    origins: Iterable[str | None] | None = None,
 ) -> pd.DataFrame:
-    """Rows of ``STRUCTURES``, one a crystal, in the given order."""
+    """Rows of ``STRUCTURES``, one a crystal, in the given order.
+
+    ``origins`` are those of the crystals where none are given.
+    """
     return pd.DataFrame(
         {
             "material_id": [c.material_id for c in crystals],
@@ -194,8 +219,20 @@ def crystals_to_table(
             "spacegroup_number": list(spacegroup_numbers),
             "source": source,
             "source_id": list(source_ids),
+            "origin": [c.origin for c in crystals] if origins is None else list(origins),
         },
         columns=STRUCTURES.names,
+    )
+
+
+def with_crystals(table: pd.DataFrame, crystals: Sequence[Crystal]) -> pd.DataFrame:
+    """Rows of ``STRUCTURES`` with other cells: one crystal a row, names and sources kept."""
+    return crystals_to_table(
+        crystals,
+        spacegroup_numbers=table["spacegroup_number"],
+        source=table["source"].to_numpy(),
+        source_ids=table["source_id"],
+        origins=table["origin"],
     )
 
 
@@ -207,12 +244,22 @@ def table_to_crystals(table: pd.DataFrame) -> list[Crystal]:
             lattice=np.asarray(row["lattice_angstrom"], dtype=float).reshape(3, 3),
             symbols=tuple(str(s) for s in row["symbols"]),
             frac_coords=np.asarray(row["frac_coords"], dtype=float).reshape(-1, 3),
+            origin=row["origin"] if isinstance(row["origin"], str) else None,
         )
         for row in table.to_dict("records")
     ]
 
 
-def shard_crystals(table: pd.DataFrame, shard: str, shard_size: int) -> list[Crystal]:
-    """The crystals of one shard: ``shard_size`` consecutive rows of a ``STRUCTURES`` table."""
+def archive_table(
+    structures: pd.DataFrame, records: pd.DataFrame, cost: pd.DataFrame
+) -> pd.DataFrame:
+    """Rows of ``ARCHIVE`` from the three tables of one shard."""
+    kept = records.drop(columns="n_atoms")
+    joined = structures.merge(kept, on="material_id", validate="1:1")
+    return joined.merge(cost, on="material_id", validate="1:1")[ARCHIVE.names]
+
+
+def shard_rows(table: pd.DataFrame, shard: str, shard_size: int) -> pd.DataFrame:
+    """One shard of a table: ``shard_size`` consecutive rows, fewer or none at its end."""
     first = int(shard) * shard_size
-    return table_to_crystals(table.iloc[first : first + shard_size])
+    return table.iloc[first : first + shard_size]

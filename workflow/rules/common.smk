@@ -1,14 +1,20 @@
 """What the rules share: specs as plain dicts, shards, resources by attempt."""
 
-from rhoflow.structures.files import fingerprint
+from rhoflow.structures.sources import source_fingerprint
 
 PREDICTIONS = "results/predictions/{study}/{arm}/{target}/{redraws}.parquet"
 
 
+def one_of(names):
+    """Regular expression of these names; one that never matches if there are none."""
+    return "|".join(names) or "(?!)"
+
+
 wildcard_constraints:
-    dataset="|".join(CONFIG.datasets),
-    study="|".join(CONFIG.studies),
-    descriptor="|".join(CONFIG.descriptors),
+    dataset=one_of(CONFIG.datasets),
+    study=one_of(CONFIG.studies),
+    comparison=one_of(CONFIG.comparisons),
+    descriptor=one_of(CONFIG.descriptors),
     arm="[a-z0-9_]+",
     target="[a-z0-9_]+",
     shard=r"\d{4}",
@@ -33,6 +39,13 @@ def shipped(path):
     """
     full, here = Path(workflow.basedir) / path, Path.cwd()
     return str(full.relative_to(here) if full.is_relative_to(here) else full)
+
+
+def found(settings):
+    """Settings whose archive lies where they say, or in the workflow's own folder."""
+    if settings.kind != "archive" or Path(settings.path).expanduser().exists():
+        return settings
+    return settings.model_copy(update={"path": shipped(settings.path)})
 
 
 def dataset_spec(wildcards):
@@ -74,16 +87,13 @@ def takes(minutes):
 
 
 def source_state(wildcards):
-    """Names, sizes and times of a `files` source, so that a changed file is read again.
+    """Names, sizes and times of a source's files, so that a changed file is read again.
 
     A parameter and no input: Snakemake would take braces in a file's name for wildcards, and
     list the files of every data set at each start, wanted or not.
     """
-    source = dataset_spec(wildcards).source
-    if source.kind != "files":
-        return ""
     try:
-        return fingerprint(source)
+        return source_fingerprint(found(dataset_spec(wildcards).source))
     except ConfigError as error:
         where = f"datasets.{wildcards.dataset}.source"
         raise WorkflowError(f"{where}: {error}") from None
@@ -95,10 +105,25 @@ def source_state(wildcards):
 # run, another sample or other shards find them again.
 DFT_DONE = "results/dft/done"
 
+# The structures of a shard as they were computed: at their equilibrium volume, say.
+COMPUTED = "results/dft/{dataset}/{shard}.structures.parquet"
+
 
 def engine(wildcards):
     """The engine that computes a data set."""
-    return CONFIG.engines[dataset_spec(wildcards).engine]
+    return found(CONFIG.engines[dataset_spec(wildcards).engine])
+
+
+def at_once(wildcards):
+    """Calculations of a job at once; VASP's command takes the cores itself."""
+    return 1 if engine(wildcards).kind == "vasp" else 8
+
+
+def computed_with(kind):
+    """Names of the data sets whose engine is of one kind."""
+    return [
+        n for n, d in CONFIG.datasets.items() if CONFIG.engines[d.engine].kind == kind
+    ]
 
 
 def time_limit_s(wildcards):
@@ -106,12 +131,39 @@ def time_limit_s(wildcards):
     return round(engine(wildcards).time_limit_s or 0)
 
 
+# data sets and archives ------------------------------------------------------------------
+
+
+def dataset_outputs(dataset):
+    """What the target `data` makes of a data set."""
+    return [
+        f"results/dft/{dataset}/targets.parquet",
+        f"results/structures/{dataset}/funnel.svg",
+        *shard_files("results/density/{dataset}/{shard}.npz", dataset),
+    ]
+
+
+def input_folders(dataset):
+    """Folders with the inputs of a data set that VASP computes."""
+    pattern = "results/dft/{dataset}/inputs/{shard}"
+    return [*shard_files(pattern, dataset), f"results/dft/{dataset}/inputs/atoms"]
+
+
+def archive_outputs(dataset):
+    """The files of a data set's archive."""
+    pattern = "results/archives/{dataset}/{shard}.parquet"
+    return [
+        f"results/archives/{dataset}/atoms.parquet",
+        *shard_files(pattern, dataset),
+    ]
+
+
 # descriptors -----------------------------------------------------------------------------
 
 
 def of_kind(kind):
     """Regular expression of the descriptors of one kind; one that never matches if none."""
-    return "|".join(CONFIG.descriptors_of_kind(kind)) or "(?!)"
+    return one_of(CONFIG.descriptors_of_kind(kind))
 
 
 def descriptor_spec(wildcards):
@@ -122,11 +174,6 @@ def descriptor_spec(wildcards):
 def spots_spec(wildcards):
     """What decides which spots are kept; how they become voxels concerns training alone."""
     return CONFIG.descriptors[wildcards.descriptor].spots_spec().model_dump(mode="json")
-
-
-def shard_size(wildcards):
-    """Structures in each shard of a data set."""
-    return dataset_spec(wildcards).shard_size
 
 
 # models ----------------------------------------------------------------------------------
@@ -195,27 +242,67 @@ def study_r3dvs(wildcards):
     return CONFIG.descriptors[names[0]].model_dump(mode="json") if names else {}
 
 
+def report_datasets():
+    """Data sets of the report's studies and of the comparisons; all of them without a study."""
+    studied = [CONFIG.studies[study].dataset for study in CONFIG.report]
+    compared = [
+        name for c in CONFIG.comparisons.values() for name in (c.reference, c.dataset)
+    ]
+    return list(dict.fromkeys([*studied, *compared] if studied else CONFIG.datasets))
+
+
 def report_layout():
-    """Where the report finds what it shows, by study and data set."""
-    datasets = dict.fromkeys(CONFIG.studies[study].dataset for study in CONFIG.report)
+    """Where the report finds what it shows, by study, comparison and data set."""
     return {
         "studies": {
             study: {
                 "figures": {f: f"results/figures/{study}/{f}.svg" for f in FIGURES},
-                "captions": {f: shipped(f"workflow/report/{f}.rst") for f in FIGURES},
+                "captions": captions(FIGURES),
                 "scores": f"results/scores/{study}/scores.csv",
                 "claims": f"results/scores/{study}/claims.csv",
             }
             for study in CONFIG.report
         },
+        "comparisons": {
+            name: {
+                "figures": {"comparison": f"results/comparisons/{name}.svg"},
+                "captions": captions(["comparison"]),
+            }
+            for name in CONFIG.comparisons
+        },
         "datasets": {
             dataset: {
+                "figures": {
+                    "funnel": f"results/structures/{dataset}/funnel.svg",
+                    "known": f"results/dft/{dataset}/known.svg",
+                },
+                "captions": captions(["funnel", "known"]),
                 "funnel": f"results/structures/{dataset}/funnel.csv",
                 "records": f"results/dft/{dataset}/records.parquet",
                 "cost": shard_files(
                     "results/dft/{dataset}/{shard}.cost.parquet", dataset
                 ),
             }
-            for dataset in datasets
+            for dataset in report_datasets()
         },
     }
+
+
+def captions(figures):
+    """Caption templates of figures."""
+    return {figure: shipped(f"workflow/report/{figure}.rst") for figure in figures}
+
+
+def report_inputs():
+    """Every file that the layout of the report names."""
+
+    def files(node):
+        if isinstance(node, str):
+            return [node]
+        return [
+            f
+            for n in (node.values() if isinstance(node, dict) else node)
+            for f in files(n)
+        ]
+
+    return files(report_layout())

@@ -2,12 +2,14 @@
 
 
 rule density_shard:
-    """Density spectra of one shard inside |g| <= g_store, electron counts checked."""
+    """Spectra of one shard inside |g| <= g_store, electron counts checked."""
     input:
-        spectra="results/dft/{dataset}/{shard}.npz",
+        densities="results/dft/{dataset}/{shard}.density.npz",
+        potentials="results/dft/{dataset}/{shard}.potential.npz",
         records="results/dft/{dataset}/{shard}.parquet",
     output:
         density="results/density/{dataset}/{shard}.npz",
+        potential="results/density/{dataset}/{shard}.potential.npz",
     log:
         "results/logs/density_shard/{dataset}/{shard}.log",
     benchmark:

@@ -28,7 +28,7 @@ rule r3dvs_shard:
 rule soap_shard:
     """Mean alchemical SOAP power spectra of one shard of structures."""
     input:
-        structures=structures_of,
+        structures=COMPUTED,
     output:
         vectors="results/descriptors/{descriptor}/{dataset}/{shard}.parquet",
     log:
@@ -45,7 +45,6 @@ rule soap_shard:
         runtime=takes(60),
     params:
         spec=descriptor_spec,
-        shard_size=shard_size,
     script:
         "../../scripts/soap_shard.py"
 
@@ -53,7 +52,7 @@ rule soap_shard:
 rule coulomb_shard:
     """Ewald Coulomb matrix eigenvalues of one shard of structures."""
     input:
-        structures=structures_of,
+        structures=COMPUTED,
     output:
         vectors="results/descriptors/{descriptor}/{dataset}/{shard}.parquet",
     log:
@@ -70,7 +69,6 @@ rule coulomb_shard:
         runtime=takes(60),
     params:
         spec=descriptor_spec,
-        shard_size=shard_size,
     script:
         "../../scripts/coulomb_shard.py"
 
@@ -78,7 +76,7 @@ rule coulomb_shard:
 rule composition_shard:
     """Element fractions and volume per atom of one shard of structures."""
     input:
-        structures=structures_of,
+        structures=COMPUTED,
     output:
         vectors="results/descriptors/{descriptor}/{dataset}/{shard}.parquet",
     log:
@@ -95,6 +93,5 @@ rule composition_shard:
         runtime=takes(10),
     params:
         spec=descriptor_spec,
-        shard_size=shard_size,
     script:
         "../../scripts/composition_shard.py"

@@ -2,26 +2,30 @@
 
 
 rule dft_run:
-    """Self-consistent densities and energies of one shard."""
+    """Densities, potentials, energies and computed cells of one shard."""
     input:
         structures=structures_of,
     output:
         records="results/dft/{dataset}/{shard}.parquet",
         cost="results/dft/{dataset}/{shard}.cost.parquet",
-        spectra="results/dft/{dataset}/{shard}.npz",
+        structures=COMPUTED,
+        densities="results/dft/{dataset}/{shard}.density.npz",
+        potentials="results/dft/{dataset}/{shard}.potential.npz",
     log:
         "results/logs/dft_run/{dataset}/{shard}.log",
     benchmark:
         "results/benchmarks/dft_run/{dataset}/{shard}.tsv"
     conda:
         "../../envs/dft.yaml"
-    threads: 8
+    threads: at_once
     resources:
         mem_mb=lambda wildcards, threads, attempt: 1000 * threads * attempt,
         runtime=takes(240),
         time_limit_s=time_limit_s,
     params:
         spec=lambda wildcards: engine(wildcards).crystal_settings(),
+        site=lambda wildcards: engine(wildcards).site_settings(),
+        g_store=CONFIG.density.g_store,
         shard_size=lambda wildcards: dataset_spec(wildcards).shard_size,
         done=DFT_DONE,
     script:
@@ -40,22 +44,72 @@ rule dft_atoms:
         "results/benchmarks/dft_atoms/{dataset}.tsv"
     conda:
         "../../envs/dft.yaml"
-    threads: 8
+    threads: at_once
     resources:
         mem_mb=lambda wildcards, threads, attempt: 1000 * threads * attempt,
         runtime=takes(60),
         time_limit_s=time_limit_s,
     params:
         spec=lambda wildcards: engine(wildcards).atom_settings(),
+        site=lambda wildcards: engine(wildcards).site_settings(),
         done=DFT_DONE,
     script:
         "../../scripts/dft_atoms.py"
 
 
+rule dft_prepare:
+    """VASP's inputs of one shard, to be run elsewhere and read back as outputs."""
+    input:
+        structures=structures_of,
+    output:
+        inputs=directory("results/dft/{dataset}/inputs/{shard}"),
+    log:
+        "results/logs/dft_prepare/{dataset}/{shard}.log",
+    benchmark:
+        "results/benchmarks/dft_prepare/{dataset}/{shard}.tsv"
+    wildcard_constraints:
+        dataset=one_of(computed_with("vasp")),
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(1000),
+        runtime=takes(30),
+    params:
+        spec=lambda wildcards: engine(wildcards).crystal_settings(),
+        shard_size=lambda wildcards: dataset_spec(wildcards).shard_size,
+    script:
+        "../../scripts/dft_prepare.py"
+
+
+rule dft_prepare_atoms:
+    """VASP's inputs of the isolated atoms of a data set."""
+    input:
+        structures=structures_of,
+    output:
+        inputs=directory("results/dft/{dataset}/inputs/atoms"),
+    log:
+        "results/logs/dft_prepare_atoms/{dataset}.log",
+    benchmark:
+        "results/benchmarks/dft_prepare_atoms/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=one_of(computed_with("vasp")),
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(1000),
+        runtime=takes(10),
+    params:
+        spec=lambda wildcards: engine(wildcards).atom_settings(),
+    script:
+        "../../scripts/dft_prepare_atoms.py"
+
+
 rule dft_collect:
     """Targets of all structures of a data set; stops if too many calculations failed."""
     input:
-        structures=structures_of,
+        structures=lambda wildcards: shard_files(COMPUTED, wildcards.dataset),
         records=lambda wildcards: shard_files(
             "results/dft/{dataset}/{shard}.parquet", wildcards.dataset
         ),

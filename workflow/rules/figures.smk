@@ -7,8 +7,8 @@ rule figure_concept:
         density=lambda wildcards: shard_files(
             "results/density/{dataset}/{shard}.npz", study_spec(wildcards).dataset
         ),
-        structures=lambda wildcards: (
-            f"results/structures/{study_spec(wildcards).dataset}/structures.parquet"
+        structures=lambda wildcards: shard_files(
+            COMPUTED, study_spec(wildcards).dataset
         ),
     output:
         figure=report(
@@ -91,12 +91,7 @@ rule report_make:
     """One HTML file with the claims, figures, funnel, failures and cost of this run."""
     input:
         *[study_outputs(study) for study in CONFIG.report],
-        *[shipped(f"workflow/report/{figure}.rst") for figure in FIGURES],
-        *[
-            path
-            for files in report_layout()["datasets"].values()
-            for path in (files["funnel"], files["records"], *files["cost"])
-        ],
+        *report_inputs(),
         template=shipped("workflow/report/report.html.j2"),
     output:
         "results/report.html",

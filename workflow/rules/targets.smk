@@ -1,4 +1,22 @@
-"""One target a study, by its name, and one for all of them."""
+"""Targets: the data sets alone, their inputs and archives, each study by its name, all studies."""
+
+
+rule data:
+    """Targets, spectra and selection of every data set, without any study."""
+    input:
+        [dataset_outputs(dataset) for dataset in CONFIG.datasets],
+
+
+rule inputs:
+    """VASP's inputs of every data set that VASP computes."""
+    input:
+        [input_folders(dataset) for dataset in computed_with("vasp")],
+
+
+rule archives:
+    """Every data set of the config as an archive that can be shipped."""
+    input:
+        [archive_outputs(dataset) for dataset in CONFIG.datasets],
 
 
 rule studies:

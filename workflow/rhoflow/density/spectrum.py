@@ -9,6 +9,7 @@ so that ρ(r) = Σ_g s(g) exp(i g·r) and s(0) is the mean density. ρ is real, 
 and one Friedel half is stored: l > 0, or l = 0 and k > 0, or k = l = 0 and h ≥ 0.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -105,13 +106,18 @@ def from_grid(
             f"density grid {density.shape}: resolves |g| up to {resolved:.2f} 1/Å, "
             f"but {g_max:.2f} 1/Å are asked for; lower g_max or compute on a finer grid"
         )
-    values = scipy.fft.rfftn(density, norm="forward")  # (n1, n2, n3 // 2 + 1)
-    hkl = half_sphere(lattice, g_max)
+    values = np.asarray(scipy.fft.rfftn(density, norm="forward"))  # (n1, n2, n3 // 2 + 1)
+    indices, coefficients = [], []
+    for plane in _half_planes(lattice, g_max):  # one a time: memory
+        h, k, l_axis, inside = plane
+        indices.append(_plane_indices(*plane))
+        coefficients.append(values[h, k, : len(l_axis)][inside].astype(np.complex64))
+    del values  # before the lists are joined: memory
     return Spectrum(
         lattice=np.asarray(lattice, dtype=np.float64),
         n_atoms=n_atoms,
-        hkl=hkl.astype(np.int16),
-        coefficients=values[tuple(hkl.T)].astype(np.complex64),
+        hkl=np.concatenate(indices),
+        coefficients=np.concatenate(coefficients),
         g_max=float(g_max),
     )
 
@@ -126,17 +132,43 @@ def resolved_radius(shape: tuple[int, ...], lattice: NDArray[np.float64]) -> flo
     return float((2 * np.pi * (h_max + 0.5) / np.linalg.norm(lattice, axis=1)).min())
 
 
-def half_sphere(lattice: NDArray[np.float64], g_max: float) -> NDArray[np.int64]:
-    """(m, 3) indices of the Friedel half with |g| ≤ g_max (1/Å).
+def half_sphere(lattice: NDArray[np.float64], g_max: float) -> NDArray[np.int16]:
+    """(m, 3) indices of the Friedel half with |g| ≤ g_max (1/Å)."""
+    return np.concatenate([_plane_indices(*plane) for plane in _half_planes(lattice, g_max)])
+
+
+Plane = tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]
+
+
+def _half_planes(lattice: NDArray[np.float64], g_max: float) -> Iterator[Plane]:
+    """Planes of constant h: h, k (nk,), l (nl,) and which (nk, nl) are in the half sphere.
 
     |h_i| = |g·a_i|/2π bounds every index, so that the search stays inside a small box.
     """
     reach = np.floor(g_max * RIM * np.linalg.norm(lattice, axis=1) / (2 * np.pi)).astype(int)
-    axes = [np.arange(-reach[0], reach[0] + 1), np.arange(-reach[1], reach[1] + 1)]
-    axes.append(np.arange(reach[2] + 1))
-    hkl = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    g = hkl @ reciprocal_lattice(lattice)
-    return hkl[(np.einsum("ij,ij->i", g, g) <= (g_max * RIM) ** 2) & friedel_half(hkl)]
+    reciprocal = reciprocal_lattice(lattice)
+    metric = reciprocal @ reciprocal.T  # 1/Å²
+    k, l = np.arange(-reach[1], reach[1] + 1), np.arange(reach[2] + 1)  # noqa: E741
+    within = metric[1, 1] * (k**2)[:, None] + metric[2, 2] * l**2
+    within += 2 * metric[1, 2] * k[:, None] * l
+    slope = 2 * (metric[0, 1] * k[:, None] + metric[0, 2] * l)
+    for h in range(-reach[0], reach[0] + 1):
+        inside = within + h * slope <= (g_max * RIM) ** 2 - h**2 * metric[0, 0]  # (nk, nl)
+        inside[:, 0] &= (k > 0) | ((k == 0) & (h >= 0))
+        yield h, k, l, inside
+
+
+def _plane_indices(
+    h: int,
+    k: NDArray[np.int64],
+    l: NDArray[np.int64],  # noqa: E741
+    inside: NDArray[np.bool_],
+) -> NDArray[np.int16]:
+    """(m, 3) indices of one plane's points that are inside."""
+    row, column = np.divmod(np.flatnonzero(inside), len(l))
+    hkl = np.empty((len(row), 3), dtype=np.int16)
+    hkl[:, 0], hkl[:, 1], hkl[:, 2] = h, k[row], l[column]
+    return hkl
 
 
 def friedel_half(hkl: NDArray[np.integer]) -> NDArray[np.bool_]:

@@ -40,7 +40,6 @@ def store(
         DataError: s(0)·V is not the number of valence electrons, or the engine's own
             resolution ends before g_store.
     """
-    kept = {}
     for name, spectrum in spectra.items():
         expected, got = n_electrons[name], spectrum.n_electrons
         if not abs(got - expected) <= electron_tolerance(spectrum.n_atoms):
@@ -48,7 +47,18 @@ def store(
                 f"{name}: its density integrates to {got:.6f} electrons, its record says "
                 f"{expected:.6f}; the two files of the shard do not belong together: delete both"
             )
+    return keep(spectra, spec)
+
+
+def keep(spectra: Mapping[str, Spectrum], spec: DensitySpec) -> dict[str, Spectrum]:
+    """Spectra of any field inside |g| ≤ g_store, by material id.
+
+    Raises:
+        DataError: the engine's own resolution ends before g_store.
+    """
+    kept = {}
+    for name, spectrum in spectra.items():
         require_reach(spectrum, spec.g_store, name)
         kept[name] = truncate(spectrum, spec.g_store)
-    logger.info("%d densities kept inside %.2f 1/Å", len(kept), spec.g_store)
+    logger.info("%d spectra kept inside %.2f 1/Å", len(kept), spec.g_store)
     return kept

@@ -54,9 +54,12 @@ def run_atoms(
 def _job(element: str, spec: EngineSpec) -> Job:
     settings = spec.atom_settings()
     kind = str(settings["kind"])
-    version = load_engine(kind).version()
+    engine = load_engine(kind)
+    version = engine.version()
+    made_with = {"spec": settings, "engine_version": version}
     return Job(
-        digest=digest({"element": element, "spec": settings, "engine_version": version}),
+        digest=digest({**engine.atom_identity(element, spec), **made_with}),
         label=f"atom {element}",
         task={"engine": kind, "spec": spec.model_dump(mode="json"), "element": element},
+        in_process=engine.IN_PROCESS,
     )

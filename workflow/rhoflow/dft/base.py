@@ -20,7 +20,14 @@ from rhoflow.spec import Spec
 
 Status = Literal["ok", "not_converged", "failed"]
 
-ENGINES = {"gpaw": "rhoflow.dft.gpaw"}
+ROUNDING = 1e-6
+
+ENGINES = {
+    "archive": "rhoflow.dft.archive",
+    "gpaw": "rhoflow.dft.gpaw",
+    "outputs": "rhoflow.dft.outputs",
+    "vasp": "rhoflow.dft.vasp",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +37,18 @@ class Result:
     Attributes:
         record: columns of ``tables.DFT_RECORDS`` (those that are known; the others are null).
         spectrum: the valence density, None where status is not ``ok``.
+        crystal: what was computed, where that is not the crystal that was asked for: another
+            volume, or the cell of a finished run. Record and spectra belong to it.
+        potential: the local potential energy of an electron (eV), its mean zero, if known.
+        cost: columns of ``tables.DFT_COST``, for engines that take finished calculations and
+            know what these cost; otherwise the cost of the process counts.
     """
 
     record: dict[str, Any]
     spectrum: Spectrum | None
+    crystal: Crystal | None = None
+    potential: Spectrum | None = None
+    cost: dict[str, float] | None = None
 
 
 class EngineSpec(Spec):
@@ -62,15 +77,23 @@ class EngineSpec(Spec):
         """The settings that decide the energies of isolated atoms, JSON-able."""
         return self.crystal_settings()
 
+    def site_settings(self) -> dict[str, Any]:
+        """Settings that decide no number, but without which the site cannot run it, JSON-able."""
+        return {}
+
 
 class Engine(Protocol):
     """The members of an engine's module.
 
     ``calculate`` returns whatever happens to one structure as a record with a status and a
     reason; only ``EngineError``, for what would befall every structure, leaves it.
+
+    An engine with ``IN_PROCESS`` only looks things up: it runs without processes of its own and
+    without the folder of finished calculations.
     """
 
     SPEC: type[EngineSpec]
+    IN_PROCESS: bool
 
     def version(self) -> str:
         """Version of the engine and its data; raises EngineError where it is not installed."""
@@ -78,6 +101,14 @@ class Engine(Protocol):
 
     def calculate(self, crystal: Crystal, spec: Any, log_path: Path) -> Result:
         """Run one crystal in this process; the engine's own log goes to ``log_path``."""
+        ...
+
+    def identity(self, crystal: Crystal, spec: Any) -> dict[str, Any]:
+        """What makes a calculation the same one, beside settings and version; JSON-able."""
+        ...
+
+    def atom_identity(self, element: str, spec: Any) -> dict[str, Any]:
+        """What makes an isolated atom's energy the same one, beside settings and version."""
         ...
 
     def atomic_reference(self, element: str, spec: Any, log_path: Path) -> dict[str, Any]:
@@ -92,6 +123,20 @@ def load_engine(kind: str) -> Engine:
     return cast(Engine, import_module(ENGINES[kind]))
 
 
+def structure_identity(crystal: Crystal) -> dict[str, Any]:
+    """What makes a structure the same one: symbols, metric of the cell, coordinates in [0, 1).
+
+    Name and orientation do not count; lengths and coordinates do to 1e-6.
+    """
+    metric = (crystal.lattice @ crystal.lattice.T)[np.tril_indices(3)]  # Å²
+    periods = round(1 / ROUNDING)
+    return {
+        "symbols": list(crystal.symbols),
+        "metric": np.rint(metric / ROUNDING).astype(int).tolist(),
+        "frac_coords": (np.rint(crystal.frac_coords / ROUNDING).astype(int) % periods).tolist(),
+    }
+
+
 def crystal_from_json(data: Mapping[str, Any]) -> Crystal:
     """The inverse of ``crystal_to_json``."""
     return Crystal(
@@ -99,6 +144,7 @@ def crystal_from_json(data: Mapping[str, Any]) -> Crystal:
         lattice=np.asarray(data["lattice"], dtype=np.float64),
         symbols=tuple(data["symbols"]),
         frac_coords=np.asarray(data["frac_coords"], dtype=np.float64),
+        origin=data["origin"],
     )
 
 
@@ -109,4 +155,5 @@ def crystal_to_json(crystal: Crystal) -> dict[str, Any]:
         "lattice": crystal.lattice.tolist(),
         "symbols": list(crystal.symbols),
         "frac_coords": crystal.frac_coords.tolist(),
+        "origin": crystal.origin,
     }

@@ -4,6 +4,7 @@ What touches GPAW itself is in ``gpaw_scf`` and ``gpaw_atom``, imported only whe
 runs: the config needs the spec where GPAW is not installed.
 """
 
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -13,7 +14,8 @@ from ase.data import atomic_numbers
 from pydantic import Field, field_validator, model_validator
 
 from rhoflow.crystal import Crystal
-from rhoflow.dft.base import EngineSpec, Result, Status
+from rhoflow.dft.base import EngineSpec, Result, Status, structure_identity
+from rhoflow.dft.eos import EquationOfStateSpec
 from rhoflow.errors import EngineError
 
 ATOMS_ONLY = ("boxed_atoms", "box_angstrom")
@@ -23,6 +25,7 @@ CRYSTALS_ONLY = (
     "min_empty_bands",
     "spin_polarised",
     "initial_moments",
+    "equation_of_state",
 )
 
 
@@ -30,7 +33,7 @@ class GPAWSpec(EngineSpec):
     """Settings of a self-consistent calculation with GPAW."""
 
     kind: Literal["gpaw"] = "gpaw"
-    algorithm: Literal[1] = 1
+    algorithm: Literal[2] = 2
     functional: Literal["PBE"] = Field(
         default="PBE", description="Exchange-correlation functional."
     )
@@ -85,6 +88,11 @@ class GPAWSpec(EngineSpec):
         description="Starting moment of an element in μB (ferromagnetic), others 0; needed "
         "where spin_polarised is true.",
     )
+    equation_of_state: EquationOfStateSpec | None = Field(
+        default=None,
+        description="Finds the equilibrium volume first and computes the density there; null: "
+        "the volume that the source gives.",
+    )
     boxed_atoms: tuple[str, ...] = Field(
         default=("O",),
         description="Elements whose isolated atom is computed in a box at the same cutoff; the "
@@ -128,6 +136,7 @@ def _without(settings: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]
 
 
 SPEC = GPAWSpec
+IN_PROCESS = False
 
 
 def version() -> str:
@@ -143,6 +152,11 @@ def version() -> str:
             f"dft.kind gpaw: the package {error.name} is not installed in this environment; "
             "install envs/dft.yaml (pip: CC=g++ pip install gpaw gpaw-data)"
         ) from error
+
+
+def identity(crystal: Crystal, spec: GPAWSpec) -> dict[str, Any]:
+    """The structure alone."""
+    return structure_identity(crystal)
 
 
 def calculate(crystal: Crystal, spec: GPAWSpec, log_path: Path) -> Result:
@@ -165,8 +179,8 @@ def calculate(crystal: Crystal, spec: GPAWSpec, log_path: Path) -> Result:
     from rhoflow.dft import gpaw_scf
 
     try:
-        terms, spectrum = gpaw_scf.run(crystal, spec, log_path)
-        return Result({**_header(crystal, "ok"), **terms}, spectrum)
+        result = gpaw_scf.run(crystal, spec, log_path)
+        return replace(result, record={**_header(crystal, "ok"), **result.record})
     except EngineError:
         raise
     except KohnShamConvergenceError:
@@ -196,6 +210,11 @@ def short_reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError) and "PAW dataset file" in first:
         return f"no PAW set for {first.split(chr(34))[1].rsplit('.', 1)[0]}"
     return f"{type(error).__name__}: {first[:200]}" if first else type(error).__name__
+
+
+def atom_identity(element: str, spec: GPAWSpec) -> dict[str, Any]:
+    """The element alone."""
+    return {"element": element}
 
 
 def atomic_reference(element: str, spec: GPAWSpec, log_path: Path) -> dict[str, Any]:

@@ -3,12 +3,16 @@
 The only module that knows GPAW's interface for crystals (the "new" one of GPAW 26).
 """
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TextIO
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import kpts2sizeandoffsets
+from ase.units import Ha
 from gpaw import __version__ as gpaw_version
+from gpaw.core import UGDesc
 from gpaw.new.ase_interface import GPAW, ASECalculator
 from gpaw.setup_data import SetupData
 from numpy.typing import NDArray
@@ -16,47 +20,119 @@ from numpy.typing import NDArray
 from rhoflow.crystal import Crystal
 from rhoflow.density.ewald import ion_energy
 from rhoflow.density.spectrum import Spectrum, electron_tolerance, from_grid, hartree_energy
+from rhoflow.dft.bands import valence_band_width
+from rhoflow.dft.base import Result
+from rhoflow.dft.eos import EquationOfState, find_equilibrium
 from rhoflow.dft.gpaw import GPAWSpec
+from rhoflow.dft.gpaw_basis import basis_set_correction
 from rhoflow.dft.xc import pbe_energies
 from rhoflow.errors import EngineError
 
 GRID_REFINEMENT = 2
 
 
-class Raw(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Raw:
     """What is read from a converged calculator, in eV, Å and electrons."""
 
     total_energy: float
-    one_electron_energy: float
+    eigenvalues: NDArray[np.float64]  # (n_spins, n_kpoints, n_bands)
+    occupations: NDArray[np.float64]  # the same shape, 0 to 1
+    weights: NDArray[np.float64]  # (n_kpoints,) of the irreducible k-points, their sum is 1
     homo: float
     lumo: float
     fermi_level: float
+    magnetic_moment: float
     n_iterations: int
-    n_kpoints: int
     charges: NDArray[np.float64]  # (n_atoms,) valence electrons of the PAW sets
     density: NDArray[np.float64]  # (n_spins, n1, n2, n3) e/Å³
+    potential: NDArray[np.float64]  # (n1, n2, n3) eV
+
+    @property
+    def one_electron_energy(self) -> float:
+        """Sum of the occupied one-electron energies."""
+        per_state = 2 / len(self.eigenvalues)
+        states = self.eigenvalues * self.occupations
+        return float(per_state * np.einsum("skn,k->", states, self.weights))
 
 
-def run(crystal: Crystal, spec: GPAWSpec, log_path: Path) -> tuple[dict[str, Any], Spectrum]:
-    """Converge one crystal; its energy terms (columns of ``DFT_RECORDS``) and density.
+def run(crystal: Crystal, spec: GPAWSpec, log_path: Path) -> Result:
+    """Converge one crystal, at its equilibrium volume if the spec asks for it.
 
     Raises:
-        ValueError: the density does not hold the valence electrons, or a term is not finite.
+        ValueError: the density does not hold the valence electrons, a term is not finite, or
+            there is no equilibrium volume.
         Exception: whatever GPAW raises.
     """
-    raw = read(converge(crystal, spec, log_path))
+    with log_path.open("w", encoding="utf-8") as log:
+        mesh = kpoint_mesh(crystal, spec)
+        fitted: dict[str, Any] = {}
+        if spec.equation_of_state is not None:
+            fit = equation_of_state(crystal, spec, log)
+            crystal = crystal.scaled(fit.volume)
+            fitted = _fit_columns(fit)
+        raw = read(converge(crystal, spec, mesh, log))
     spectrum = from_grid(raw.density.sum(axis=0), crystal.lattice, crystal.n_atoms)
-    return terms(crystal, raw, spectrum), spectrum
+    potential = from_grid(raw.potential, crystal.lattice, crystal.n_atoms)
+    record = {**terms(crystal, raw, spectrum), **fitted}
+    return Result(record, spectrum, crystal, potential)
 
 
-def converge(crystal: Crystal, spec: GPAWSpec, log_path: Path) -> ASECalculator:
-    """Run one crystal to self-consistency."""
+def equation_of_state(crystal: Crystal, spec: GPAWSpec, log: TextIO) -> EquationOfState:
+    """Energies around the equilibrium volume with one k-mesh, and their fit."""
+    assert spec.equation_of_state is not None
+    settings = spec.equation_of_state
+    cutoff = settings.cutoff_ev or spec.cutoff_ev
+    at_cutoff = spec.model_copy(update={"cutoff_ev": cutoff})
+    mesh = kpoint_mesh(crystal, spec, even=False)
+
+    def energy_at(volume: float) -> float:
+        scaled = crystal.scaled(volume)
+        calculator = converge(scaled, at_cutoff, mesh, log, settings.tolerance_factor)
+        excess = basis_set_correction(calculator.dft.setups, crystal.symbols)
+        energy = float(calculator.results["energy"])
+        return energy - excess(scaled.lattice, mesh, cutoff)
+
+    return find_equilibrium(energy_at, crystal.volume, settings)
+
+
+def _fit_columns(fit: EquationOfState) -> dict[str, Any]:
+    return {
+        "bulk_modulus_gpa": fit.bulk_modulus,
+        "bulk_modulus_derivative": fit.derivative,
+        "eos_rms_ev": fit.rms,
+        "eos_volumes_angstrom3": fit.volumes.tolist(),
+        "eos_energies_ev": fit.energies.tolist(),
+    }
+
+
+def kpoint_mesh(crystal: Crystal, spec: GPAWSpec, *, even: bool = True) -> tuple[int, ...]:
+    """(3,) k-points along each axis, by the density of the spec.
+
+    Gaps need the zone boundary, so even numbers (the nearest). Total energies do not: where the
+    density allows one point fewer than that, ``even=False`` takes it, for half the time.
+    """
+    atoms, density = standard_atoms(crystal), spec.kpoint_density
+    nearest, _ = kpts2sizeandoffsets(density=density, even=True, gamma=True, atoms=atoms)
+    enough, _ = kpts2sizeandoffsets(density=density, gamma=True, atoms=atoms)
+    return tuple(int(n) if even else int(min(n, m)) for n, m in zip(nearest, enough, strict=True))
+
+
+def converge(
+    crystal: Crystal, spec: GPAWSpec, mesh: tuple[int, ...], log: TextIO, factor: float = 1.0
+) -> ASECalculator:
+    """Run one crystal to self-consistency on a k-mesh that holds Γ.
+
+    ``factor`` loosens the convergence criteria of the spec.
+    """
     atoms = standard_atoms(crystal)
     if spec.spin_polarised:
         atoms.set_initial_magnetic_moments(
             [spec.initial_moments.get(s, 0.0) for s in crystal.symbols]
         )
-    atoms.calc = GPAW(**parameters(crystal, spec), txt=str(log_path))
+    kpoints = {"size": mesh, "gamma": True}
+    criteria = convergence(spec, factor)
+    atoms.calc = GPAW(**parameters(crystal, spec), kpts=kpoints, convergence=criteria, txt=log)
     atoms.get_potential_energy()
     return atoms.calc
 
@@ -79,7 +155,7 @@ def standard_atoms(crystal: Crystal) -> Atoms:
 
 
 def parameters(crystal: Crystal, spec: GPAWSpec) -> dict[str, Any]:
-    """GPAW's keywords for a crystal."""
+    """GPAW's keywords for a crystal, k-mesh and convergence left out."""
     elements, counts = np.unique(crystal.symbols, return_counts=True)
     n_valence = [
         SetupData(e, spec.functional, name=spec.setups.get(e, "paw")).Nv for e in elements.tolist()
@@ -88,9 +164,7 @@ def parameters(crystal: Crystal, spec: GPAWSpec) -> dict[str, Any]:
     empty = max(int(np.ceil(occupied * spec.empty_bands_percent / 100)), spec.min_empty_bands)
     return {
         **shared_parameters(spec),
-        "kpts": {"density": spec.kpoint_density, "gamma": True, "even": True},
         "nbands": occupied + empty,
-        "convergence": convergence(spec),
         "spinpol": spec.spin_polarised,
     }
 
@@ -124,25 +198,25 @@ def read(calculator: ASECalculator) -> Raw:
     """
     try:
         dft = calculator.dft
-        eigenvalues = np.asarray(calculator.eigenvalues())  # (spins, k-points, bands) eV
-        occupations = np.asarray(calculator.occupations())  # (spins, k-points, bands) 0 to 1
-        weights = calculator.get_k_point_weights()
         homo, lumo = calculator.get_homo_lumo()
-        per_state = 2 / len(eigenvalues)
+        density = dft.densities().pseudo_densities(
+            grid_refinement=GRID_REFINEMENT, add_compensation_charges=True
+        )
+        potential = dft.electrostatic_potential().vHt_x
+        grid = UGDesc(cell=potential.desc.cell, size=tuple(density.desc.size_c), pbc=(True,) * 3)
         return Raw(
             total_energy=float(calculator.results["energy"]),
-            one_electron_energy=float(
-                per_state * np.einsum("skn,skn,k->", eigenvalues, occupations, weights)
-            ),
+            eigenvalues=np.asarray(calculator.eigenvalues()),
+            occupations=np.asarray(calculator.occupations()),
+            weights=np.asarray(calculator.get_k_point_weights()),
             homo=float(homo),
             lumo=float(lumo),
             fermi_level=float(calculator.get_fermi_level()),
+            magnetic_moment=float(calculator.get_magnetic_moment()),
             n_iterations=int(calculator.get_number_of_iterations()),
-            n_kpoints=len(weights),
             charges=np.array([setup.Nv for setup in dft.setups], dtype=np.float64),
-            density=dft.densities()
-            .pseudo_densities(grid_refinement=GRID_REFINEMENT, add_compensation_charges=True)
-            .data,
+            density=density.data,
+            potential=np.asarray(potential.interpolate(grid=grid).data) * Ha,
         )
     except (AttributeError, KeyError, TypeError) as error:
         raise EngineError(
@@ -172,7 +246,10 @@ def terms(crystal: Crystal, raw: Raw, spectrum: Spectrum) -> dict[str, Any]:
         "valence_band_maximum_ev": raw.homo if insulating else None,
         "fermi_level_ev": raw.fermi_level,
         "scf_iterations": raw.n_iterations,
-        "n_kpoints": raw.n_kpoints,
+        "n_kpoints": len(raw.weights),
+        "volume_angstrom3": crystal.volume,
+        "magnetic_moment_bohr": raw.magnetic_moment,
+        "valence_band_width_ev": valence_band_width(raw.eigenvalues, raw.occupations),
     }
     wrong = [name for name, v in values.items() if v is not None and not np.isfinite(v)]
     if wrong:

@@ -28,6 +28,8 @@ from numpy.typing import NDArray
 
 import rhoflow
 from rhoflow import io
+from rhoflow.dft import worker as one_job
+from rhoflow.dft.base import crystal_to_json
 from rhoflow.errors import DataError, EngineError
 
 KEPT = ("ok", "not_converged")
@@ -46,20 +48,30 @@ class Job:
         label: for people, in the log.
         task: what the worker gets: engine, spec, and crystal or element.
         size: jobs with more are started first, so that no long one is left for the end.
+        in_process: it only looks something up and needs no process of its own.
     """
 
     digest: str
     label: str
     task: dict[str, Any]
     size: int = 0
+    in_process: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What became of a job: its record, the arrays of its density if any, and what it cost."""
+    """What became of a job.
+
+    Attributes:
+        record: a row of its table.
+        arrays: those of its spectra, if any.
+        crystal: the crystal that was computed, as plain data, if its engine says so.
+        cost: CPU time and memory.
+    """
 
     record: dict[str, Any]
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+    crystal: dict[str, Any] | None = None
     cost: dict[str, float] = field(default_factory=dict)
 
 
@@ -94,10 +106,12 @@ def run_jobs(
     Raises:
         EngineError: the engine cannot be used at all; the other processes are stopped.
     """
+    unique = {job.digest: job for job in jobs}
+    if all(job.in_process for job in jobs):
+        return {d: _look_up(job) for d, job in unique.items()}
     log = log or logging.getLogger(__name__)
     done_folder = done_folder.resolve()
     done_folder.mkdir(parents=True, exist_ok=True)
-    unique = {job.digest: job for job in jobs}
     found = {d: kept for d in unique if (kept := _read_done(done_folder, d, log)) is not None}
     waiting = sorted((j for d, j in unique.items() if d not in found), key=lambda j: -j.size)
     if found:
@@ -105,6 +119,13 @@ def run_jobs(
     with _Pool(done_folder, len(waiting), time_limit_s, log, worker) as pool:
         new = pool.run(waiting, max(1, workers))
     return {d: found.get(d) or new[d] for d in unique}
+
+
+def _look_up(job: Job) -> Outcome:
+    """The outcome of an engine that computes nothing."""
+    result = one_job.run({**job.task, "log": os.devnull})
+    crystal = None if result.crystal is None else crystal_to_json(result.crystal)
+    return Outcome(result.record, one_job.arrays(result), crystal, result.cost or {})
 
 
 def _read_done(done_folder: Path, name: str, log: logging.Logger) -> Outcome | None:
@@ -116,14 +137,19 @@ def _read_done(done_folder: Path, name: str, log: logging.Logger) -> Outcome | N
         arrays, meta = io.read_arrays(path)
         if meta["digest"] != name or meta["record"]["status"] not in KEPT:
             raise DataError(f"{path}: not the result of this job")
-        return Outcome(meta["record"], arrays, meta["cost"])
+        return Outcome(meta["record"], arrays, meta["crystal"], meta["cost"])
     except (DataError, KeyError, TypeError, zlib.error) as error:
         log.warning("%s is damaged and computed anew (%s)", path, error)
         return None
 
 
 def _write_done(done_folder: Path, name: str, outcome: Outcome) -> None:
-    meta = {"digest": name, "record": outcome.record, "cost": outcome.cost}
+    meta = {
+        "digest": name,
+        "record": outcome.record,
+        "crystal": outcome.crystal,
+        "cost": outcome.cost,
+    }
     io.write_arrays(done_folder / f"{name}.npz", outcome.arrays, meta)
 
 
@@ -243,7 +269,7 @@ def _result(folder: Path) -> Outcome | None:
         raise EngineError(content["engine_error"])
     with np.load(folder / "arrays.npz", allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
-    return Outcome(content["record"], arrays, content["cost"])
+    return Outcome(content["record"], arrays, content["crystal"], content["cost"])
 
 
 def _died(code: int, folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,38 +11,52 @@ import pandas as pd
 import pyarrow as pa
 
 from rhoflow.crystal import Crystal
-from rhoflow.density.spectrum import Spectrum
-from rhoflow.dft.base import EngineSpec, crystal_to_json, load_engine
+from rhoflow.density.spectrum import RIM, Spectrum
+from rhoflow.dft.base import EngineSpec, crystal_from_json, crystal_to_json, load_engine
 from rhoflow.dft.jobs import Job, Outcome, digest, run_jobs
 from rhoflow.errors import DataError
 from rhoflow.tables import DFT_COST, DFT_RECORDS
 
-ROUNDING = 1e-6
+
+@dataclass(frozen=True, eq=False)
+class ShardResult:
+    """What became of the structures of a shard, in their order.
+
+    Attributes:
+        records: ``tables.DFT_RECORDS``.
+        cost: ``tables.DFT_COST``, as it was when the structure was computed.
+        crystals: the crystals as computed (at another volume, say); as given where that failed.
+        densities: valence densities (e/Å³) of those with status ``ok``, by material id.
+        potentials: local potentials (eV) of those whose engine tells them.
+    """
+
+    records: pd.DataFrame
+    cost: pd.DataFrame
+    crystals: list[Crystal]
+    densities: dict[str, Spectrum]
+    potentials: dict[str, Spectrum]
 
 
 def run_shard(
     crystals: Sequence[Crystal],
     spec: EngineSpec,
     *,
+    g_store: float = 0.0,
     done_folder: Path,
     workers: int = 1,
     time_limit_s: float | None = None,
     log: logging.Logger | None = None,
-) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Spectrum]]:
+) -> ShardResult:
     """Calculate every crystal, each in a process of its own.
 
     Args:
         crystals: any cells.
         spec: engine and settings.
+        g_store: radius (1/Å) that a density must reach; a structure whose grid is coarser fails.
         done_folder: finished structures; what is found there is not computed again.
         workers: processes at once.
         time_limit_s: wall time after which a structure is given up.
         log: gets a line a structure.
-
-    Returns:
-        Records (``tables.DFT_RECORDS``) and costs (``tables.DFT_COST``) in the order of
-        ``crystals``, the costs as they were when the structure was computed; and the spectra of
-        those with status ``ok``, by material id.
 
     Raises:
         DataError: a material id occurs twice.
@@ -55,28 +70,37 @@ def run_shard(
     outcomes = run_jobs(
         jobs, done_folder=done_folder, workers=workers, time_limit_s=time_limit_s, log=log
     )
-    done = [outcomes[job.digest] for job in jobs]
-    common = [_common(c, job.task) for c, job in zip(crystals, jobs, strict=True)]
-    records = [{**o.record, **c} for o, c in zip(done, common, strict=True)]
+    done = [_reaching(outcomes[job.digest], g_store) for job in jobs]
+    computed = [_computed(c, o) for c, o in zip(crystals, done, strict=True)]
+    records = [
+        {**_common(job.task), **o.record, "material_id": c.material_id, "n_atoms": c.n_atoms}
+        for c, job, o in zip(computed, jobs, done, strict=True)
+    ]
     costs = [{**o.cost, "material_id": i} for o, i in zip(done, ids, strict=True)]
-    spectra = {
-        c.material_id: _spectrum(c, o) for c, o in zip(crystals, done, strict=True) if o.arrays
-    }
-    return to_table(records, DFT_RECORDS), to_table(costs, DFT_COST), spectra
+    return ShardResult(
+        to_table(records, DFT_RECORDS),
+        to_table(costs, DFT_COST),
+        computed,
+        _spectra("density", computed, done),
+        _spectra("potential", computed, done),
+    )
 
 
 def crystal_jobs(crystals: Sequence[Crystal], spec: EngineSpec) -> list[Job]:
     """One job a crystal.
 
-    Its digest holds the structure (independent of its name and orientation, coordinates and
-    metric of the lattice to 1e-6), the settings that decide the numbers, and the engine's version.
+    Its digest holds what the engine says makes it the same one (the structure, usually), the
+    settings that decide the numbers, and the engine's version.
     """
     settings = spec.crystal_settings()
     kind = str(settings["kind"])
-    version = load_engine(kind).version()
+    engine = load_engine(kind)
+    version = engine.version()
     return [
         Job(
-            digest=digest({**canonical(c), "spec": settings, "engine_version": version}),
+            digest=digest(
+                {**engine.identity(c, spec), "spec": settings, "engine_version": version}
+            ),
             label=c.material_id,
             task={
                 "engine": kind,
@@ -84,41 +108,53 @@ def crystal_jobs(crystals: Sequence[Crystal], spec: EngineSpec) -> list[Job]:
                 "crystal": crystal_to_json(c),
             },
             size=c.n_atoms,
+            in_process=engine.IN_PROCESS,
         )
         for c in crystals
     ]
 
 
-def canonical(crystal: Crystal) -> dict[str, Any]:
-    """What makes a structure the same one: symbols, metric of the cell, coordinates in [0, 1)."""
-    metric = (crystal.lattice @ crystal.lattice.T)[np.tril_indices(3)]  # Å²
-    periods = round(1 / ROUNDING)
-    return {
-        "symbols": list(crystal.symbols),
-        "metric": np.rint(metric / ROUNDING).astype(int).tolist(),
-        "frac_coords": (np.rint(crystal.frac_coords / ROUNDING).astype(int) % periods).tolist(),
-    }
+def _common(task: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record holds even if its process died."""
+    return {"engine": task["engine"], "engine_version": load_engine(task["engine"]).version()}
 
 
-def _common(crystal: Crystal, task: Mapping[str, Any]) -> dict[str, Any]:
-    """What a record holds whatever became of the process."""
-    return {
-        "material_id": crystal.material_id,
-        "engine": task["engine"],
-        "engine_version": load_engine(task["engine"]).version(),
-        "n_atoms": crystal.n_atoms,
-    }
-
-
-def _spectrum(crystal: Crystal, outcome: Outcome) -> Spectrum:
-    """The stored coefficients on the caller's lattice: hkl do not depend on its orientation."""
-    return Spectrum(
-        lattice=np.asarray(crystal.lattice, dtype=np.float64),
-        n_atoms=crystal.n_atoms,
-        hkl=outcome.arrays["hkl"],
-        coefficients=outcome.arrays["coefficients"],
-        g_max=float(outcome.arrays["g_max"]),
+def _reaching(outcome: Outcome, g_store: float) -> Outcome:
+    """The outcome, failed if one of its spectra ends before the radius that later stages need."""
+    ends = [float(a) for name, a in outcome.arrays.items() if name.endswith("g_max")]
+    reach = min(ends, default=np.inf)
+    if reach * RIM >= g_store:
+        return outcome
+    reason = (
+        f"its grid resolves |g| up to {reach:.2f} 1/Å, density.g_store is {g_store:g} 1/Å: "
+        "compute on a finer grid, or lower g_store"
     )
+    return Outcome({**outcome.record, "status": "failed", "reason": reason}, cost=outcome.cost)
+
+
+def _computed(crystal: Crystal, outcome: Outcome) -> Crystal:
+    """The crystal that record and spectra belong to, under the caller's name."""
+    if outcome.crystal is None:
+        return crystal
+    stored = crystal_from_json(outcome.crystal)
+    return replace(stored, material_id=crystal.material_id, origin=crystal.origin)
+
+
+def _spectra(
+    name: str, crystals: Sequence[Crystal], outcomes: Sequence[Outcome]
+) -> dict[str, Spectrum]:
+    """Spectra of one kind; their hkl do not depend on the orientation of the lattice."""
+    return {
+        crystal.material_id: Spectrum(
+            lattice=np.asarray(crystal.lattice, dtype=np.float64),
+            n_atoms=crystal.n_atoms,
+            hkl=outcome.arrays[f"{name}_hkl"],
+            coefficients=outcome.arrays[f"{name}_coefficients"],
+            g_max=float(outcome.arrays[f"{name}_g_max"]),
+        )
+        for crystal, outcome in zip(crystals, outcomes, strict=True)
+        if f"{name}_hkl" in outcome.arrays
+    }
 
 
 def to_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pd.DataFrame:

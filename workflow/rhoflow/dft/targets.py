@@ -1,19 +1,25 @@
-"""From DFT records to the six targets of Kajita et al., Sci. Rep. 7, 16991 (2017)."""
+"""From DFT records to targets: the six of Kajita et al., Sci. Rep. 7, 16991 (2017), and more."""
 
 from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+from ase.data import atomic_masses, atomic_numbers
+from scipy.constants import atomic_mass
 
 from rhoflow.errors import DataError
-from rhoflow.tables import STATUS_OK, TARGET_TABLE
+from rhoflow.tables import DFT_RECORDS, STATUS_OK, TARGET_TABLE
 
 
 def targets(
     records: pd.DataFrame, atoms: pd.DataFrame, compositions: Mapping[str, Mapping[str, int]]
 ) -> pd.DataFrame:
-    """The targets of every record, per atom (the gap as it stands).
+    """The targets of every record.
+
+    The Fermi energy of an insulator is its valence-band maximum. Energies are on the engine's
+    own scale; the zero of eigenvalues is described beside the engines (ENERGIES.md).
 
     Args:
         records: ``tables.DFT_RECORDS``.
@@ -26,24 +32,44 @@ def targets(
     """
     ok = (records["status"] == STATUS_OK).to_numpy()
     n = records["n_atoms"].to_numpy(dtype=np.float64)
-    energy = {
+    value = {
         name: np.where(ok, records[name].to_numpy(dtype=np.float64), np.nan)
-        for name in records.columns
-        if name.endswith("_ev")
+        for name in DFT_RECORDS.names
+        if pa.types.is_floating(DFT_RECORDS.field(name).type)
     }
-    isolated = _isolated_energies(list(records["material_id"]), atoms, compositions)
+    ids = list(records["material_id"])
+    isolated = _isolated_energies(ids, atoms, compositions)
+    vbm, fermi = value["valence_band_maximum_ev"], value["fermi_level_ev"]
     values = {
         "material_id": records["material_id"].to_numpy(),
-        "hartree_energy_ev_per_atom": energy["hartree_energy_ev"] / n,
+        "hartree_energy_ev_per_atom": value["hartree_energy_ev"] / n,
         "delta_xc_energy_ev_per_atom": (
-            (energy["xc_energy_ev"] - energy["xc_potential_energy_ev"]) / n
+            (value["xc_energy_ev"] - value["xc_potential_energy_ev"]) / n
         ),
-        "ion_energy_ev_per_atom": energy["ion_energy_ev"] / n,
-        "one_electron_energy_ev_per_atom": energy["one_electron_energy_ev"] / n,
-        "cohesive_energy_ev_per_atom": (isolated - energy["total_energy_ev"]) / n,
-        "band_gap_ev": energy["band_gap_ev"],
+        "ion_energy_ev_per_atom": value["ion_energy_ev"] / n,
+        "one_electron_energy_ev_per_atom": value["one_electron_energy_ev"] / n,
+        "cohesive_energy_ev_per_atom": (isolated - value["total_energy_ev"]) / n,
+        "band_gap_ev": value["band_gap_ev"],
+        "total_energy_ev_per_atom": value["total_energy_ev"] / n,
+        "volume_angstrom3_per_atom": value["volume_angstrom3"] / n,
+        "mass_density_g_per_cm3": _masses(ids, compositions) / value["volume_angstrom3"],
+        "bulk_modulus_gpa": value["bulk_modulus_gpa"],
+        "fermi_energy_ev": np.where(np.isnan(vbm), fermi, vbm),
+        "valence_band_width_ev": value["valence_band_width_ev"],
     }
     return pd.DataFrame(values, columns=TARGET_TABLE.names)
+
+
+def _masses(ids: list[str], compositions: Mapping[str, Mapping[str, int]]) -> np.ndarray:
+    """(n,) mass of each cell in g times 1e24, so that g/cm³ = mass / Å³."""
+    unit = atomic_mass * 1e27
+    return np.array(
+        [
+            sum(m * atomic_masses[atomic_numbers[e]] for e, m in compositions[i].items()) * unit
+            for i in ids
+        ],
+        dtype=np.float64,
+    )
 
 
 def _isolated_energies(

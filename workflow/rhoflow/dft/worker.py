@@ -3,8 +3,8 @@
 The job file holds ``engine``, ``spec``, ``log`` (path of the engine's own text), ``folder``
 (where the results go), ``stop_with_parent``, and either ``crystal`` or ``element``. The results
 are ``arrays.npz`` and then ``result.json``, whose presence says that the job is done. The parent
-pins the threads in the environment, before this process loads numpy. Neither pandas nor pymatgen
-is imported: for small cells the imports are a large part of the time.
+pins the threads in the environment, before this process loads numpy. The engine-free
+part imports neither pandas nor pymatgen: for small cells the imports are much of the time.
 """
 
 import json
@@ -18,23 +18,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rhoflow.dft.base import crystal_from_json, load_engine
+from rhoflow.density.spectrum import Spectrum
+from rhoflow.dft.base import Result, crystal_from_json, crystal_to_json, load_engine
 from rhoflow.errors import EngineError
 
 
-def run(job: dict[str, Any]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Do what the job says: a record and the arrays of its density, if any."""
+def run(job: dict[str, Any]) -> Result:
+    """Do what the job says; for an element the result is a record alone."""
     engine = load_engine(job["engine"])
     spec = engine.SPEC.model_validate(job["spec"])
     log_path = Path(job["log"])
     if "element" in job:
-        return engine.atomic_reference(job["element"], spec, log_path), {}
-    result = engine.calculate(crystal_from_json(job["crystal"]), spec, log_path)
-    spectrum = result.spectrum
-    if spectrum is None:
-        return result.record, {}
-    arrays = {"hkl": spectrum.hkl, "coefficients": spectrum.coefficients}
-    return result.record, {**arrays, "g_max": np.asarray(spectrum.g_max)}
+        return Result(engine.atomic_reference(job["element"], spec, log_path), None)
+    return engine.calculate(crystal_from_json(job["crystal"]), spec, log_path)
+
+
+def arrays(result: Result) -> dict[str, NDArray[Any]]:
+    """The spectra of a result as named arrays; those that it lacks are left out."""
+    spectra = {"density": result.spectrum, "potential": result.potential}
+    return {
+        f"{name}_{part}": array
+        for name, spectrum in spectra.items()
+        if spectrum is not None
+        for part, array in _parts(spectrum).items()
+    }
+
+
+def _parts(spectrum: Spectrum) -> dict[str, NDArray[Any]]:
+    return {
+        "hkl": spectrum.hkl,
+        "coefficients": spectrum.coefficients,
+        "g_max": np.asarray(spectrum.g_max),
+    }
 
 
 def main(job_path: Path) -> None:
@@ -44,9 +59,10 @@ def main(job_path: Path) -> None:
         threading.Thread(target=_exit_at_end_of_stdin, daemon=True).start()
     folder = Path(job["folder"])
     try:
-        record, arrays = run(job)
-        np.savez(folder / "arrays.npz", allow_pickle=False, **arrays)
-        content = {"record": record, "cost": cost()}
+        result = run(job)
+        np.savez(folder / "arrays.npz", allow_pickle=False, **arrays(result))
+        crystal = None if result.crystal is None else crystal_to_json(result.crystal)
+        content = {"record": result.record, "crystal": crystal, "cost": result.cost or cost()}
     except EngineError as error:
         content = {"engine_error": str(error)}
     (folder / "result.json").write_text(json.dumps(content, allow_nan=False), encoding="utf-8")

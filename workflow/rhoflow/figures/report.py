@@ -12,44 +12,98 @@ import pandas as pd
 import yaml
 from docutils.core import publish_parts
 
-from rhoflow import __version__
+from rhoflow import __version__, io, tables
 from rhoflow.tables import STATUS_OK, TARGETS
 
 
 @dataclass(frozen=True)
-class StudyResults:
-    """What the report shows of one study.
+class FigureSet:
+    """The figures of one study, data set or comparison.
 
     Attributes:
+        name: of the study, data set or comparison.
         figures: SVG text by name of the figure.
         captions: reStructuredText templates by name of the figure.
-        scores, claims: tables of ``rhoflow.evaluation``.
     """
 
     name: str
     figures: Mapping[str, str]
     captions: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class StudyResults:
+    """What the report shows of one study: figures, and tables of ``rhoflow.evaluation``."""
+
+    shown: FigureSet
     scores: pd.DataFrame
     claims: pd.DataFrame
 
 
 @dataclass(frozen=True)
 class DatasetResults:
-    """What the report shows of one data set: funnel, calculations and their cost."""
+    """What the report shows of one data set: figures, funnel, calculations and their cost."""
 
-    name: str
+    shown: FigureSet
     funnel: pd.DataFrame
     records: pd.DataFrame
     cost: pd.DataFrame
 
 
-def caption(template: str, config: Mapping[str, Any], study: str) -> str:
+@dataclass(frozen=True)
+class ReportResults:
+    """What the report shows, in its order."""
+
+    studies: list[StudyResults]
+    comparisons: list[FigureSet]
+    datasets: list[DatasetResults]
+
+
+def read_results(layout: Mapping[str, Mapping[str, Any]]) -> ReportResults:
+    """Read what a layout names.
+
+    Args:
+        layout: for each of ``studies``, ``comparisons`` and ``datasets`` and each of their names
+            the paths of ``figures`` and ``captions`` by figure; of a study those of ``scores`` and
+            ``claims``; of a data set those of ``funnel``, ``records`` and, in a list, ``cost``.
+    """
+    return ReportResults(
+        studies=[
+            StudyResults(
+                _read_figures(name, files),
+                scores=io.read_table(files["scores"], tables.SCORES),
+                claims=io.read_table(files["claims"], tables.CLAIMS),
+            )
+            for name, files in layout["studies"].items()
+        ],
+        comparisons=[_read_figures(name, files) for name, files in layout["comparisons"].items()],
+        datasets=[
+            DatasetResults(
+                _read_figures(name, files),
+                funnel=io.read_table(files["funnel"], tables.FUNNEL),
+                records=io.read_table(files["records"], tables.DFT_RECORDS),
+                cost=io.read_tables(files["cost"], tables.DFT_COST),
+            )
+            for name, files in layout["datasets"].items()
+        ],
+    )
+
+
+def _read_figures(name: str, files: Mapping[str, Any]) -> FigureSet:
+    figures, captions = (
+        {figure: io.read_text(path) for figure, path in files[part].items()}
+        for part in ("figures", "captions")
+    )
+    return FigureSet(name, figures, captions)
+
+
+def caption(template: str, config: Mapping[str, Any], wildcards: Mapping[str, str]) -> str:
     """A caption template filled with the live config, as HTML.
 
     The template is the one that Snakemake's own report uses: it sees ``snakemake.config`` and
     ``snakemake.wildcards``.
     """
-    context = SimpleNamespace(config=config, wildcards=SimpleNamespace(study=study))
+    context = SimpleNamespace(config=config, wildcards=SimpleNamespace(**wildcards))
     text = jinja2.Template(template).render(snakemake=context)
     settings = {"raw_enabled": False, "file_insertion_enabled": False, "report_level": 5}
     # A docutils.conf on the machine must not change the text.
@@ -58,40 +112,42 @@ def caption(template: str, config: Mapping[str, Any], study: str) -> str:
     return str(parts["body"])
 
 
-def render(
-    template: str,
-    studies: list[StudyResults],
-    datasets: list[DatasetResults],
-    config: Mapping[str, Any],
-) -> str:
+def render(template: str, results: ReportResults, config: Mapping[str, Any]) -> str:
     """The report as one HTML text; everything that comes from data is escaped."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters["number"] = lambda v: "–" if pd.isna(v) else f"{v:.3g}"
     return environment.from_string(template).render(
         version=__version__,
-        studies=[_study_view(s, config) for s in studies],
-        datasets=[_dataset_view(d) for d in datasets],
+        studies=[_study_view(s, config) for s in results.studies],
+        comparisons=[_figures_view(c, "comparison", config) for c in results.comparisons],
+        datasets=[_dataset_view(d, config) for d in results.datasets],
         config=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
     )
 
 
-def _study_view(study: StudyResults, config: Mapping[str, Any]) -> dict[str, Any]:
-    spec = config["studies"][study.name]
-    labels = {name: arm["label"] or name for name, arm in spec["arms"].items()}
+def _figures_view(shown: FigureSet, wildcard: str, config: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "name": study.name,
-        "title": spec["title"],
-        "claims": [
-            {**claim, "unit": TARGETS[claim["target"]].unit}
-            for claim in study.claims.to_dict("records")
-        ],
+        "name": shown.name,
         "figures": [
             {
                 "name": name,
                 "image": base64.b64encode(svg.encode()).decode(),
-                "caption": caption(study.captions[name], config, study.name),
+                "caption": caption(shown.captions[name], config, {wildcard: shown.name}),
             }
-            for name, svg in study.figures.items()
+            for name, svg in shown.figures.items()
+        ],
+    }
+
+
+def _study_view(study: StudyResults, config: Mapping[str, Any]) -> dict[str, Any]:
+    spec = config["studies"][study.shown.name]
+    labels = {name: arm["label"] or name for name, arm in spec["arms"].items()}
+    return {
+        **_figures_view(study.shown, "study", config),
+        "title": spec["title"],
+        "claims": [
+            {**claim, "unit": TARGETS[claim["target"]].unit}
+            for claim in study.claims.to_dict("records")
         ],
         "scores": _score_table(study.scores, labels),
     }
@@ -118,11 +174,11 @@ def _score_table(scores: pd.DataFrame, labels: Mapping[str, str]) -> list[dict[s
     ]
 
 
-def _dataset_view(data: DatasetResults) -> dict[str, Any]:
+def _dataset_view(data: DatasetResults, config: Mapping[str, Any]) -> dict[str, Any]:
     status = data.records["status"]
     lost = data.records[status != STATUS_OK]
     return {
-        "name": data.name,
+        **_figures_view(data.shown, "dataset", config),
         "funnel": data.funnel.fillna({"detail": ""}).to_dict("records"),
         "n": len(data.records),
         "ok": int((status == STATUS_OK).sum()),

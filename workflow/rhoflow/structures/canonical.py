@@ -1,6 +1,7 @@
 """One cell for every crystal: primitive, Niggli-reduced, in standard orientation."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import spglib
@@ -125,6 +126,7 @@ def standard_orientation(cell: PrimitiveCell) -> CanonicalCell:
     )
 
 
+@cache
 def _electronegativity(number: int) -> float:
     """Pauling's scale; the noble gases that it leaves out come last."""
     element = Element.from_Z(number)

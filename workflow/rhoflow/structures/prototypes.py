@@ -8,7 +8,8 @@ sites want cells too different, the filling is dropped: Goldschmidt's tolerance 
 prototype.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -64,6 +65,19 @@ class PrototypesSource(Spec):
         description="largest relative difference between the cell sizes that two cation sites "
         "ask for; a filling beyond it is dropped (no unit)",
     )
+    per_prototype: int | None = Field(
+        default=None,
+        ge=1,
+        description="at most so many fillings of each prototype, drawn at random before anything "
+        "else, so that prototypes with many fillings do not dominate; null for all of them "
+        "(structures)",
+    )
+    seed: int = Field(
+        default=0,
+        ge=0,
+        description="seed of the draw that per_prototype makes; with one seed, a larger "
+        "per_prototype only adds fillings",
+    )
 
 
 @dataclass(frozen=True)
@@ -113,12 +127,24 @@ def _generate(
     for name, prototype in prototypes.items():
         geometry = prototype.geometry()
         found = fillings(prototype, geometry, states, spec.radius_tolerance)
-        for formula, filling in found.items():
-            yield Candidate(
-                f"{name}-{formula}",
-                build(geometry, filling),
-                spacegroup=prototype.spacegroup,
-            )
+        by_id = {f"{name}-{formula}": filling for formula, filling in found.items()}
+        for source_id in _draw(by_id, spec):
+            structure = build(geometry, by_id[source_id])
+            yield Candidate(source_id, structure, spacegroup=prototype.spacegroup)
+
+
+def _draw(source_ids: Iterable[str], spec: PrototypesSource) -> list[str]:
+    """At most ``per_prototype`` of the names, in their own order.
+
+    Which ones depends on seed and name alone. The selection ranks by a hash of seed and name too:
+    were it the same hash, equal seeds would put the drawn fillings of a wide prototype in front.
+    """
+    names = list(source_ids)
+    ranked = sorted(
+        names, key=lambda n: hashlib.sha256(f"prototype:{spec.seed}:{n}".encode()).digest()
+    )
+    drawn = {*ranked[: spec.per_prototype]}
+    return [name for name in names if name in drawn]
 
 
 def fillings(

@@ -7,7 +7,7 @@ primitive cell. Every filter is a row of the funnel, and every candidate that fa
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from math import gcd
@@ -32,20 +32,25 @@ from rhoflow.structures.canonical import (
     canonical_cell,
     standard_orientation,
 )
+from rhoflow.structures.funnel import (
+    ATOMS,
+    DISTANCES,
+    DISTINCT,
+    EXCLUDED,
+    FOUND,
+    ORDERED,
+    READABLE,
+    REQUIRED,
+    SAMPLE,
+    funnel_table,
+    steps_with,
+    too_few,
+)
 
 _SYMPREC = 0.01
-
-FOUND = "candidates found"
-READABLE = "readable"
-ORDERED = "ordered"
-REQUIRED = "required elements"
-EXCLUDED = "no excluded elements"
-DISTANCES = "sensible distances"
-ATOMS = "size of the primitive cell"
-DISTINCT = "no duplicates"
-SAMPLE = "random sample"
-STEPS = (FOUND, READABLE, ORDERED, REQUIRED, EXCLUDED, DISTANCES, ATOMS, DISTINCT, SAMPLE)
-"""The rows of the funnel in order; what costs little comes first."""
+_ONE_PLACE_ANGSTROM = 0.01
+_NAME_LENGTH = 80
+_REASON_LENGTH = 200
 
 # Space groups that are each other's mirror image: one crystal may be filed under either.
 _ENANTIOMORPH = {
@@ -64,6 +69,12 @@ class SelectionSpec(Spec):
         default=1, description="version of the numbers that this step gives"
     )
     size: int = Field(ge=1, le=1_000_000, description="number of structures drawn (structures)")
+    min_size: int | None = Field(
+        default=None,
+        ge=1,
+        description="fewest structures that the data set may have where fewer than size are left; "
+        "null: exactly size (structures)",
+    )
     max_atoms: int = Field(
         default=49, ge=1, description="largest number of atoms in the primitive cell (atoms)"
     )
@@ -75,6 +86,10 @@ class SelectionSpec(Spec):
     )
     min_distance_angstrom: float = Field(
         default=0.7, ge=0, le=3, description="shortest distance allowed between two atoms, in Å"
+    )
+    drop_duplicates: bool = Field(
+        default=True,
+        description="whether of equal crystals only the first, by source id, is kept",
     )
     seed: int = Field(
         default=0,
@@ -97,6 +112,8 @@ class SelectionSpec(Spec):
         both = sorted({*self.required_elements} & {*self.excluded_elements})
         if both:
             raise ValueError(f"{', '.join(both)} both required and excluded; keep one of the two")
+        if self.min_size is not None and self.min_size > self.size:
+            raise ValueError(f"min_size = {self.min_size} is more than size = {self.size}")
         return self
 
 
@@ -126,6 +143,7 @@ class _Rejection:
 class _Survivor:
     source_id: str
     cell: CanonicalCell
+    origin: str
 
     @property
     def group(self) -> tuple:
@@ -138,7 +156,13 @@ class _Survivor:
         return Structure(self.cell.lattice, self.cell.numbers.tolist(), self.cell.frac_coords)
 
 
-def select(candidates: Iterable[Candidate], spec: SelectionSpec, *, source: str) -> Selection:
+def select(
+    candidates: Iterable[Candidate],
+    spec: SelectionSpec,
+    *,
+    source: str,
+    source_steps: Mapping[str, str] | None = None,
+) -> Selection:
     """Filter candidates and draw a random sample of them.
 
     The draw ranks the survivors by a hash of seed and source id. It depends neither on the order
@@ -149,52 +173,79 @@ def select(candidates: Iterable[Candidate], spec: SelectionSpec, *, source: str)
         candidates: from any source, their ids unique.
         spec: the filters, size and seed.
         source: name of the source, written into the table.
+        source_steps: the source's own rows of the funnel, in order, with what passes each.
 
     Raises:
-        DataError: fewer structures are left than ``size``; the message holds the whole funnel.
+        DataError: fewer structures are left than ``size``, or than ``min_size`` where that is set;
+            the message holds the whole funnel.
+        ValueError: a candidate falls at a step that the source does not declare.
     """
+    own = dict(source_steps or {})
+    survivors, rejections = _sift(candidates, spec, own)
+    n_found = len(survivors) + len(rejections)
+    if spec.drop_duplicates:
+        survivors, duplicates = _drop_duplicates(survivors)
+        rejections += duplicates
+    ranked = sorted(survivors, key=lambda s: (_rank(spec.seed, s.source_id), s.source_id))
+    rejections += [
+        _Rejection(s.source_id, SAMPLE, f"drawn as number {place} of {len(ranked)}")
+        for place, s in enumerate(ranked[spec.size :], start=spec.size + 1)
+    ]
+    steps, details = steps_with(own), _details(spec, len(ranked)) | own
+    funnel = funnel_table(n_found, (r.step for r in rejections), steps, details)
+    if len(ranked) < (spec.min_size or spec.size):
+        wanted = f"size is {spec.size}" if spec.min_size is None else f"min_size is {spec.min_size}"
+        raise DataError(too_few(len(ranked), wanted, source, funnel))
+    return Selection(
+        _table(ranked[: spec.size], source), funnel, _rejected_table(rejections, steps)
+    )
+
+
+def _sift(
+    candidates: Iterable[Candidate], spec: SelectionSpec, source_steps: Mapping[str, str]
+) -> tuple[list[_Survivor], list[_Rejection]]:
+    """The candidates that pass every filter that looks at one alone, and the others."""
     survivors: list[_Survivor] = []
     rejections: list[_Rejection] = []
     for candidate in candidates:
+        if candidate.step and candidate.step not in source_steps:
+            raise ValueError(
+                f"'{candidate.step}' is no step of the source; it has {[*source_steps]}"
+            )
         outcome = _examine(candidate, spec)
         if isinstance(outcome, _Survivor):
             survivors.append(outcome)
         else:
             rejections.append(outcome)
-    n_found = len(survivors) + len(rejections)
-    distinct, duplicates = _drop_duplicates(survivors)
-    rejections += duplicates
-    ranked = sorted(distinct, key=lambda s: (_rank(spec.seed, s.source_id), s.source_id))
-    rejections += [
-        _Rejection(s.source_id, SAMPLE, f"drawn as number {place} of {len(ranked)}")
-        for place, s in enumerate(ranked[spec.size :], start=spec.size + 1)
-    ]
-    funnel = _funnel(n_found, rejections, spec)
-    if len(ranked) < spec.size:
-        raise DataError(_too_few(len(ranked), spec, source, funnel))
-    return Selection(_table(ranked[: spec.size], source), funnel, _rejected_table(rejections))
+    return survivors, rejections
 
 
 def _examine(candidate: Candidate, spec: SelectionSpec) -> _Survivor | _Rejection:
     """All filters that look at one candidate alone, cheap ones first."""
     structure = candidate.structure
-    if structure is None:
-        return _Rejection(candidate.source_id, READABLE, candidate.reason or "no structure")
-    problem = _problem_of_content(structure, spec) or _problem_of_size(structure, spec)
+    if structure is None or candidate.step:
+        step, reason = candidate.step or READABLE, candidate.reason or "no structure"
+        return _Rejection(candidate.source_id, step, reason)
+    problem = _problem_of_species(structure)
+    if problem is not None:
+        return _Rejection(candidate.source_id, *problem)
+    numbers = np.array([site.specie.Z for site in structure], dtype=np.int64)  # deuterium is H
+    problem = _problem_of_elements(numbers, spec) or _problem_of_size(structure, numbers, spec)
     if problem is not None:
         return _Rejection(candidate.source_id, *problem)
     try:
-        cell = _canonical(structure, candidate.spacegroup)
+        cell = _canonical(structure, numbers, candidate.spacegroup)
     except DataError as error:
         return _Rejection(candidate.source_id, ATOMS, str(error))
     if len(cell.numbers) > spec.max_atoms:
         reason = f"{len(cell.numbers)} atoms, more than {spec.max_atoms}"
         return _Rejection(candidate.source_id, ATOMS, reason)
-    return _Survivor(candidate.source_id, cell)
+    return _Survivor(candidate.source_id, cell, candidate.origin)
 
 
-def _canonical(structure: Structure, spacegroup: int | None) -> CanonicalCell:
-    numbers = _atomic_numbers(structure)
+def _canonical(
+    structure: Structure, numbers: NDArray[np.int64], spacegroup: int | None
+) -> CanonicalCell:
     if spacegroup is None:
         return canonical_cell(
             structure.lattice.matrix, structure.frac_coords, numbers, symprec=_SYMPREC
@@ -204,19 +255,19 @@ def _canonical(structure: Structure, spacegroup: int | None) -> CanonicalCell:
     )
 
 
-def _atomic_numbers(structure: Structure) -> NDArray[np.int64]:
-    """(n_atoms,) atomic numbers; deuterium counts as hydrogen."""
-    return np.array([site.specie.Z for site in structure], dtype=np.int64)
-
-
-def _problem_of_content(structure: Structure, spec: SelectionSpec) -> tuple[str, str] | None:
-    """Step and reason why the elements and their occupancies rule it out, or None."""
+def _problem_of_species(structure: Structure) -> tuple[str, str] | None:
+    """Step and reason why a site holds no single element, or None."""
     if not structure.is_ordered:
         mixed = {site.species_string for site in structure if not site.is_ordered}
-        return ORDERED, f"partial occupancy: {'; '.join(sorted(mixed))}"
+        return ORDERED, f"partial occupancy: {'; '.join(sorted(mixed))}"[:_REASON_LENGTH]
     if any(isinstance(site.specie, DummySpecies) for site in structure):
         return READABLE, f"unknown element in {structure.formula}"
-    symbols = {chemical_symbols[z] for z in _atomic_numbers(structure)}
+    return None
+
+
+def _problem_of_elements(numbers: NDArray[np.int64], spec: SelectionSpec) -> tuple[str, str] | None:
+    """Step and reason why the elements rule it out, or None."""
+    symbols = {chemical_symbols[z] for z in numbers.tolist()}
     missing = [e for e in spec.required_elements if e not in symbols]
     if missing:
         return REQUIRED, f"contains no {', '.join(missing)}"
@@ -226,14 +277,15 @@ def _problem_of_content(structure: Structure, spec: SelectionSpec) -> tuple[str,
     return None
 
 
-def _problem_of_size(structure: Structure, spec: SelectionSpec) -> tuple[str, str] | None:
+def _problem_of_size(
+    structure: Structure, numbers: NDArray[np.int64], spec: SelectionSpec
+) -> tuple[str, str] | None:
     """Atoms too close, or a formula unit that is itself too large, which spares a search."""
-    numbers = _atomic_numbers(structure)
-    first, second, _, distances = structure.get_neighbor_list(spec.min_distance_angstrom)
+    limit = max(spec.min_distance_angstrom, _ONE_PLACE_ANGSTROM)
+    first, second, _, distances = structure.get_neighbor_list(limit)
     if len(distances):
         i = int(np.argmin(distances))
         pair = "-".join(chemical_symbols[numbers[k]] for k in (first[i], second[i]))
-        limit = spec.min_distance_angstrom
         return DISTANCES, f"{pair} at {distances[i]:.2f} Å, less than {limit:g} Å"
     counts = Counter(numbers.tolist()).values()
     unit = len(numbers) // reduce(gcd, counts)
@@ -277,9 +329,10 @@ def _rank(seed: int, source_id: str) -> str:
     return hashlib.sha256(f"{seed}:{source_id}".encode()).hexdigest()
 
 
-def _funnel(n_found: int, rejections: Iterable[_Rejection], spec: SelectionSpec) -> pd.DataFrame:
-    dropped = Counter(r.step for r in rejections)
-    details = {
+def _details(spec: SelectionSpec, n_left: int) -> dict[str, str]:
+    """What passes each step of the selection."""
+    drawn = f"{spec.size} drawn with seed {spec.seed}"
+    return {
         FOUND: "",
         READABLE: "a crystal could be read",
         ORDERED: "no partial occupancy",
@@ -287,32 +340,11 @@ def _funnel(n_found: int, rejections: Iterable[_Rejection], spec: SelectionSpec)
         EXCLUDED: f"without {', '.join(spec.excluded_elements) or '(none excluded)'}",
         DISTANCES: f"all atoms at least {spec.min_distance_angstrom} Å apart",
         ATOMS: f"at most {spec.max_atoms} atoms",
-        DISTINCT: "the first of every set of equal crystals",
-        SAMPLE: f"{spec.size} drawn with seed {spec.seed}",
+        DISTINCT: "the first of every set of equal crystals"
+        if spec.drop_duplicates
+        else "(duplicates are kept)",
+        SAMPLE: drawn if n_left >= spec.size else f"all {n_left}; size is {spec.size}",
     }
-    falls = np.array([dropped[step] for step in STEPS])
-    funnel = pd.DataFrame(
-        {
-            "step": STEPS,
-            "dropped": falls,
-            "remaining": n_found - np.cumsum(falls),
-            "detail": [details[step] for step in STEPS],
-        },
-        columns=tables.FUNNEL.names,
-    )
-    return funnel.astype({"dropped": "int32", "remaining": "int32"})
-
-
-def _too_few(n_left: int, spec: SelectionSpec, source: str, funnel: pd.DataFrame) -> str:
-    lines = [
-        f"  {row.step:<28}{row.dropped:>8} dropped {row.remaining:>8} remain  {row.detail}"
-        for row in funnel.iloc[:-1].itertuples(index=False)
-    ]
-    return (
-        f"source '{source}' leaves {n_left} structures, but size is {spec.size}:\n"
-        + "\n".join(lines)
-        + f"\nSet size to {n_left} or less, loosen the filter that drops most, or add structures."
-    )
 
 
 def _table(survivors: Sequence[_Survivor], source: str) -> pd.DataFrame:
@@ -331,6 +363,7 @@ def _table(survivors: Sequence[_Survivor], source: str) -> pd.DataFrame:
         spacegroup_numbers=[s.cell.spacegroup for s in survivors],
         source=source,
         source_ids=[s.source_id for s in survivors],
+        origins=[s.origin or None for s in survivors],
     )
 
 
@@ -338,7 +371,7 @@ def _material_ids(source_ids: Iterable[str]) -> Iterator[str]:
     """Names of letters, digits, dot, underscore and hyphen; later equal ones get -2, -3 ..."""
     taken: set[str] = set()
     for source_id in source_ids:
-        base = re.sub(r"[^A-Za-z0-9._-]+", "-", source_id).strip("-.") or "structure"
+        base = re.sub(r"[^A-Za-z0-9._-]+", "-", source_id).strip("-.")[:_NAME_LENGTH] or "structure"
         name, number = base, 1
         while name in taken:
             number += 1
@@ -347,8 +380,8 @@ def _material_ids(source_ids: Iterable[str]) -> Iterator[str]:
         yield name
 
 
-def _rejected_table(rejections: Iterable[_Rejection]) -> pd.DataFrame:
-    order = {step: place for place, step in enumerate(STEPS)}
+def _rejected_table(rejections: Iterable[_Rejection], steps: Iterable[str]) -> pd.DataFrame:
+    order = {step: place for place, step in enumerate(steps)}
     rows = sorted(rejections, key=lambda r: (order[r.step], r.source_id))
     return pd.DataFrame(
         [(r.source_id, r.step, r.reason) for r in rows], columns=tables.REJECTED.names

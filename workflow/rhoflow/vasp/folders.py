@@ -1,0 +1,122 @@
+"""Finds finished runs in a tree of folders, and the files of each."""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_PACKED = re.compile(r"\.(?:gz|bz2|xz|Z)$")
+_TAG = r"(?P<tag>(?:[._-][A-Za-z0-9+-][A-Za-z0-9._+-]*)?)$"
+_NAMES = {
+    "chgcar": re.compile(rf"CHGCAR{_TAG}"),
+    "locpot": re.compile(rf"LOCPOT{_TAG}"),
+    "outcar": re.compile(rf"OUTCAR{_TAG}"),
+    "contcar": re.compile(rf"CONTCAR{_TAG}"),
+    "poscar": re.compile(rf"POSCAR{_TAG}"),
+    "potcar": re.compile(rf"POTCAR(?!\.spec){_TAG}"),
+    "vasprun": re.compile(rf"vasprun(?P<before>(?:\.[A-Za-z0-9_+-]+)?)\.xml{_TAG}"),
+}
+_RESULTS = ("chgcar", "vasprun", "outcar")
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of one run; what it lacks is None.
+
+    Attributes:
+        name: of the run within the tree: its folder, and the file or tag where a folder holds
+            several runs.
+        origin: the folder, or the CHGCAR where a folder holds several runs.
+    """
+
+    name: str
+    origin: Path
+    chgcar: Path | None = None
+    locpot: Path | None = None
+    vasprun: Path | None = None
+    outcar: Path | None = None
+    contcar: Path | None = None
+    poscar: Path | None = None
+    potcar: Path | None = None
+
+    def present(self) -> list[Path]:
+        """The files that exist, in a fixed order."""
+        listed = [getattr(self, kind) for kind in _NAMES]
+        return [path for path in listed if path is not None]
+
+
+def find_runs(folder: Path) -> Iterator[RunFiles]:
+    """All runs below a folder, at any depth, in the order of their names.
+
+    A folder with a CHGCAR, vasprun.xml or OUTCAR is a run. Where these names carry endings, as
+    in CHGCAR.relax1.gz or CHGCAR_spin, files of equal ending are a run each, unless the folder
+    holds one without ending. Hidden folders are skipped, links are followed once.
+    """
+    for place in _folders(folder):
+        inside = place.relative_to(folder).as_posix()
+        name = folder.resolve().name or "run" if inside == "." else inside
+        yield from _runs_of(place, name)
+
+
+def runs_at(origin: Path) -> list[RunFiles]:
+    """The runs of one folder, or the one whose file this is."""
+    if origin.is_dir():
+        return list(_runs_of(origin, origin.name))
+    return [r for r in _runs_of(origin.parent, origin.parent.name) if r.origin == origin]
+
+
+def _folders(top: Path) -> Iterator[Path]:
+    """The folder and its subfolders, each once whatever links there are, sorted by name."""
+    seen: set[tuple[int, int]] = set()
+    waiting = [top]
+    while waiting:
+        place = waiting.pop()
+        try:
+            state = place.stat()
+            if (state.st_dev, state.st_ino) in seen:
+                continue
+            seen.add((state.st_dev, state.st_ino))
+            with os.scandir(place) as entries:
+                inner = [e.name for e in entries if not e.name.startswith(".") and e.is_dir()]
+        except OSError:
+            continue
+        yield place
+        waiting += [place / name for name in sorted(inner, reverse=True)]
+
+
+def _runs_of(place: Path, name: str) -> Iterator[RunFiles]:
+    groups: dict[str, dict[str, Path]] = {}
+    try:
+        found = sorted(p for p in place.iterdir() if p.is_file())
+    except OSError:
+        return
+    for path in found:
+        kind, tag = _kind(path.name)
+        if kind:
+            files = groups.setdefault(tag, {})
+            files[kind] = _better(files.get(kind), path)
+    runs = {tag: files for tag, files in groups.items() if any(k in files for k in _RESULTS)}
+    if "" in runs:
+        yield RunFiles(name, place, **runs[""])
+        return
+    shared = groups.get("", {})
+    for _, files in sorted(runs.items()):
+        main = next(files[kind] for kind in _RESULTS if kind in files)
+        inputs = {k: p for k, p in shared.items() if k == "potcar"}
+        yield RunFiles(f"{name}/{main.name}", main, **{**inputs, **files})
+
+
+def _kind(name: str) -> tuple[str, str]:
+    """What a file is, by its name, and its ending; empty for other files."""
+    plain = _PACKED.sub("", name)
+    for kind, pattern in _NAMES.items():
+        if match := pattern.match(plain):
+            groups = match.groupdict()
+            return kind, groups.get("before", "") + groups["tag"]
+    return "", ""
+
+
+def _better(first: Path | None, second: Path) -> Path:
+    """Of CHGCAR and CHGCAR.gz the one that is not empty, the shorter name before the longer."""
+    return first if first is not None and (first.stat().st_size or 0) > 0 else second

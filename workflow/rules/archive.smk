@@ -1,0 +1,55 @@
+"""Archives: finished calculations in a form that ships, shard by shard."""
+
+
+rule archive_shard:
+    """Structures, records, densities and potentials of one shard, to be kept."""
+    input:
+        structures=COMPUTED,
+        records="results/dft/{dataset}/{shard}.parquet",
+        cost="results/dft/{dataset}/{shard}.cost.parquet",
+        density="results/density/{dataset}/{shard}.npz",
+        potential="results/density/{dataset}/{shard}.potential.npz",
+    output:
+        table="results/archives/{dataset}/{shard}.parquet",
+        density="results/archives/{dataset}/{shard}.density.npz",
+        potential="results/archives/{dataset}/{shard}.potential.npz",
+    log:
+        "results/logs/archive_shard/{dataset}/{shard}.log",
+    benchmark:
+        "results/benchmarks/archive_shard/{dataset}/{shard}.tsv"
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(2000),
+        runtime=takes(10),
+    params:
+        spec=lambda wildcards: {
+            "engine": engine(wildcards).crystal_settings(),
+            "density": spec("density"),
+            "algorithm": 1,
+        },
+    script:
+        "../../scripts/archive_shard.py"
+
+
+rule archive_atoms:
+    """Isolated atoms of an archive, against which its cohesive energies are measured."""
+    input:
+        atoms="results/dft/{dataset}/atoms.parquet",
+    output:
+        atoms="results/archives/{dataset}/atoms.parquet",
+    log:
+        "results/logs/archive_atoms/{dataset}.log",
+    benchmark:
+        "results/benchmarks/archive_atoms/{dataset}.tsv"
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(1000),
+        runtime=takes(10),
+    params:
+        spec=lambda wildcards: engine(wildcards).atom_settings(),
+    script:
+        "../../scripts/archive_atoms.py"
