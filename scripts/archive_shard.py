@@ -17,6 +17,6 @@ table = tables.archive_table(
     io.read_table(snakemake.input.cost, tables.DFT_COST),
 )
 for field in ("density", "potential"):
-    spectra = io.read_spectra(snakemake.input[field])
-    io.write_spectra(snakemake.output[field], spectra, spec=spec)
+    spectra = io.read_spectra(snakemake.input[field], field=field)
+    io.write_spectra(snakemake.output[field], spectra, field=field, spec=spec)
 io.write_table(snakemake.output.table, table, tables.ARCHIVE, spec=spec)

@@ -28,7 +28,7 @@ result = run_shard(
 )
 computed = tables.with_crystals(rows, result.crystals)
 io.write_spectra(snakemake.output.densities, result.densities, spec=made_with)
-io.write_spectra(snakemake.output.potentials, result.potentials, spec=made_with)
+io.write_spectra(snakemake.output.potentials, result.potentials, field="potential", spec=made_with)
 io.write_table(snakemake.output.cost, result.cost, tables.DFT_COST)
 io.write_table(snakemake.output.structures, computed, tables.STRUCTURES, spec=made_with)
 io.write_table(snakemake.output.records, result.records, tables.DFT_RECORDS, spec=made_with)

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -20,7 +21,7 @@ ADAPTERS = {
 }
 
 
-def entries(text: str) -> list[tuple[str, object]]:
+def entries(text: str) -> list[tuple[str, Any]]:
     """Sources, selections and engines of a block; a block may show several sources."""
     alone = text.startswith("    source:")
     parts = re.split(r"\n(?=    source:)", "\n" + text)[1:] if alone else [text]

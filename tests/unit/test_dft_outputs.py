@@ -359,7 +359,7 @@ def test_energies_of_isolated_atoms(tmp_path, potcars, run):
     assert "set atoms_path or atomic_energies_ev" in nothing["reason"]
     lost = outputs.atomic_reference("O", OutputsSpec(atoms_path=str(tmp_path / "x")), tmp_path)
     assert "is not a folder" in lost["reason"]
-    with pytest.raises(ValueError, match="not chemical symbols"):
+    with pytest.raises(ValueError, match="not the symbol of an element"):
         OutputsSpec(atomic_energies_ev={"Oo": 1.0})
 
 

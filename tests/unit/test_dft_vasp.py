@@ -125,7 +125,7 @@ def test_names_never_leave_the_folder(tmp_path, name):
         ({"incar": {"ENCUT": "high"}}, "expected a number in eV"),
         ({"potcar_symbols": {"Ti": "../../etc"}}, "no POTCAR of Ti"),
         ({"potcar_symbols": {"Ti": "O"}}, "no POTCAR of Ti"),
-        ({"potcar_symbols": {"Qq": "Qq"}}, "not chemical symbols"),
+        ({"potcar_symbols": {"Qq": "Qq"}}, "not the symbol of an element"),
         ({"spin_polarised": True}, "go together"),
         ({"box_angstrom": 2}, "greater than or equal to 6"),
         ({"keep": ["WAVECAR"]}, "CHGCAR"),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rhoflow.dft.bands import valence_band_width
+from rhoflow.dft.bands import band_terms
 from rhoflow.dft.eos import GPA, EquationOfStateSpec, birch_murnaghan, find_equilibrium
 
 V0, E0, B0, B1 = 74.7, -23.5, 152.0, 4.1  # Å³, eV, GPa
@@ -45,14 +45,14 @@ def test_the_window_moves_to_the_minimum_and_asks_once_a_volume(start):
     fit = find_equilibrium(counting, start * V0, EquationOfStateSpec())
     assert fit.volume == pytest.approx(V0, rel=1e-9)
     assert fit.bulk_modulus == pytest.approx(B0, rel=1e-6)
-    assert len(set(asked)) == len(asked) <= 11
+    assert len(set(asked)) == len(asked) <= 13
     assert fit.volumes.min() < 0.95 * V0 < 1.05 * V0 < fit.volumes.max()
     assert len(fit.volumes) == len(fit.energies) == 5
 
 
 @pytest.mark.parametrize("slope", [-1.0, 1.0])
 def test_no_minimum_is_an_error_that_says_where_it_looked(slope):
-    with pytest.raises(ValueError, match=r"no minimum between .* Å³ \(11 volumes\)"):
+    with pytest.raises(ValueError, match=r"no minimum between .* Å³ \(13 volumes\)"):
         find_equilibrium(lambda v: slope * v, 50.0, EquationOfStateSpec())
 
 
@@ -72,17 +72,34 @@ def test_impossible_settings_are_refused(wrong):
         EquationOfStateSpec(**wrong)
 
 
-def test_band_width_ends_at_a_gap_between_occupied_bands():
+def test_an_insulators_width_ends_at_a_gap_between_occupied_bands():
     levels = np.array([[[-17.0, -4.0, -2.5, 0.0, 3.0], [-16.8, -4.5, -3.2, -1.6, 3.5]]])
     filled = np.array([[[1, 1, 1, 1, 0]] * 2], dtype=float)
-    assert valence_band_width(levels, filled) == pytest.approx(4.5)
+    terms = band_terms(levels, filled, 1.7)
+    assert terms["valence_band_width_ev"] == pytest.approx(4.5)
+    assert terms["band_gap_ev"] == pytest.approx(3.0)
+    assert terms["valence_band_maximum_ev"] == 0.0
 
 
-def test_band_width_of_a_metal_ends_at_half_filling():
+def test_a_metals_width_ends_at_the_fermi_level():
     levels = np.array([[[-2.0, -1.1, 0.2]], [[-1.9, -0.9, 0.3]]])
-    filled = np.array([[[1, 0.9, 0.2]], [[1, 0.8, 0.1]]])
-    assert valence_band_width(levels, filled) == pytest.approx(1.1)
+    filled = np.array([[[1, 0.9, 0.45]], [[1, 0.8, 0.1]]])
+    terms = band_terms(np.concatenate([levels, levels - 0.3], axis=1), np.concatenate(
+        [filled, np.ones_like(filled)], axis=1), 0.1)  # fmt: skip
+    assert terms["band_gap_ev"] == 0
+    assert terms["valence_band_maximum_ev"] is None
+    assert terms["valence_band_width_ev"] == pytest.approx(2.3 + 0.1)
 
 
-def test_nothing_occupied_has_no_width():
-    assert valence_band_width(np.zeros((1, 1, 2)), np.zeros((1, 1, 2))) is None
+def test_an_odd_number_of_paired_electrons_is_a_metal():
+    """A half-filled band is above the Fermi level at one k-point and below it at another."""
+    levels = np.array([[[-5.0, 0.4, 3.0], [-5.2, -0.6, 2.0], [-5.1, 0.5, 3.0], [-5.0, -0.7, 2.5]]])
+    filled = np.array([[[1, 0, 0], [1, 1, 0], [1, 0, 0], [1, 1, 0]]], dtype=float)
+    terms = band_terms(levels, filled, 0.0)
+    assert terms["band_gap_ev"] == 0
+    assert terms["valence_band_maximum_ev"] is None
+    assert terms["valence_band_width_ev"] == pytest.approx(0.7)
+
+
+def test_nothing_occupied_says_nothing():
+    assert band_terms(np.zeros((1, 1, 2)), np.zeros((1, 1, 2))) == {}

@@ -1,10 +1,15 @@
 """One crystal structure, as every stage after selection sees it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
+
+from rhoflow.errors import did_you_mean
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,3 +53,20 @@ class Crystal:
             cell=self.lattice,
             pbc=True,
         )
+
+
+Elements = TypeVar("Elements", bound=Iterable[str])
+
+
+def known_elements(value: Elements) -> Elements:
+    """Symbols of elements, or a mapping whose keys are.
+
+    Raises:
+        ValueError: one is not, with the nearest that is.
+    """
+    for symbol in value:
+        if symbol not in chemical_symbols[1:]:
+            near = did_you_mean(symbol.capitalize(), chemical_symbols[1:])
+            hint = near if near.startswith("; did") else "; expected one such as 'Fe'"
+            raise ValueError(f"'{symbol}' is not the symbol of an element{hint}")
+    return value

@@ -28,8 +28,10 @@ from rhoflow.density.spectrum import Spectrum
 from rhoflow.descriptors.base import VectorSet, stack_padded
 from rhoflow.descriptors.r3dvs import SpotSet
 from rhoflow.errors import DataError, RhoflowError
+from rhoflow.tables import ARCHIVE, ARCHIVE_NEEDS
 
 METADATA_KEY = b"rhoflow"
+FIELD_UNITS = {"density": "e/Å³", "potential": "eV"}
 PathLike = str | Path
 
 
@@ -148,6 +150,22 @@ def read_table(path: PathLike, schema: pa.Schema | None = None) -> pd.DataFrame:
     return table
 
 
+def read_archive_table(path: PathLike) -> pd.DataFrame:
+    """Read a shard of an archive; columns that its version did not have are null.
+
+    Raises:
+        DataError: it is unreadable or no shard of an archive.
+    """
+    table = _read_arrow(path, None)
+    lacking = sorted(set(ARCHIVE_NEEDS) - set(table.column_names))
+    if lacking:
+        raise DataError(f"{path}: is no shard of an archive, it lacks the columns {lacking}")
+    for field in ARCHIVE:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table.select(ARCHIVE.names).to_pandas()
+
+
 def _require_columns(path: PathLike, columns: Iterable[str], schema: pa.Schema | None) -> None:
     missing = sorted(set(schema.names if schema else ()) - set(columns))
     if missing:
@@ -235,9 +253,13 @@ def _ragged(parts: Sequence[NDArray[Any]]) -> tuple[NDArray[Any], NDArray[np.int
 
 
 def write_spectra(
-    path: PathLike, spectra: Mapping[str, Spectrum], *, spec: Mapping[str, Any] | None = None
+    path: PathLike,
+    spectra: Mapping[str, Spectrum],
+    *,
+    field: str = "density",
+    spec: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write one shard of density spectra, in the mapping's order."""
+    """Write one shard of spectra of a field (``FIELD_UNITS``), in the mapping's order."""
     hkl, offsets = _ragged([s.hkl for s in spectra.values()])
     coefficients, _ = _ragged([s.coefficients for s in spectra.values()])
     write_arrays(
@@ -251,14 +273,20 @@ def write_spectra(
             "hkl": hkl.reshape(-1, 3).astype(np.int16),
             "coefficients": coefficients.astype(np.complex64),
         },
-        _metadata(spec),
+        {**_metadata(spec), "field": field, "unit": FIELD_UNITS[field]},
     )
 
 
-def read_spectra(path: PathLike) -> dict[str, Spectrum]:
-    """Read one shard of density spectra."""
+def read_spectra(path: PathLike, *, field: str = "density") -> dict[str, Spectrum]:
+    """Read one shard of spectra.
+
+    Raises:
+        DataError: the file is damaged, or holds another field.
+    """
     fields = ("material_id", "lattice", "n_atoms", "g_max", "offsets", "hkl", "coefficients")
-    a, _ = _checked(path, fields)
+    a, meta = _checked(path, fields)
+    if meta.get("field") != field:
+        raise DataError(f"{path}: holds spectra of a {meta.get('field')}, expected a {field}")
     bounds = zip(a["offsets"][:-1], a["offsets"][1:], strict=True)
     return {
         str(name): Spectrum(

@@ -70,6 +70,11 @@ DFT_RECORDS = pa.schema(
         pa.field("eos_rms_ev", pa.float64()),
         pa.field("eos_volumes_angstrom3", pa.list_(pa.float64())),
         pa.field("eos_energies_ev", pa.list_(pa.float64())),
+        pa.field("kpoint_mesh", pa.list_(pa.int32())),
+        pa.field("kpoint_weights", pa.list_(pa.float64())),
+        pa.field("eigenvalues_ev", pa.list_(pa.float32())),
+        pa.field("occupations", pa.list_(pa.float32())),
+        pa.field("forces_ev_per_angstrom", pa.list_(pa.float64())),
     ]
 )
 
@@ -77,6 +82,7 @@ DFT_COST = pa.schema(
     [
         pa.field("material_id", pa.string(), nullable=False),
         pa.field("cpu_time_s", pa.float64()),
+        pa.field("wall_time_s", pa.float64()),
         pa.field("peak_memory_mb", pa.float64()),
     ]
 )
@@ -91,6 +97,9 @@ ATOMS = pa.schema(
     ]
 )
 
+# What an archive holds. A shard that lacks a column was written before there was such a column:
+# only those of ARCHIVE_NEEDS must be there.
+ARCHIVE_NEEDS = ("material_id", "status", "lattice_angstrom", "symbols", "frac_coords")
 ARCHIVE = pa.schema(
     [*STRUCTURES, *[f for f in DFT_RECORDS if f.name not in ("material_id", "n_atoms")]]
     + [f for f in DFT_COST if f.name != "material_id"]
@@ -253,8 +262,9 @@ def table_to_crystals(table: pd.DataFrame) -> list[Crystal]:
 def archive_table(
     structures: pd.DataFrame, records: pd.DataFrame, cost: pd.DataFrame
 ) -> pd.DataFrame:
-    """Rows of ``ARCHIVE`` from the three tables of one shard."""
+    """Rows of ``ARCHIVE`` from the three tables of one shard, without paths of this machine."""
     kept = records.drop(columns="n_atoms")
+    structures = structures.assign(origin=None)
     joined = structures.merge(kept, on="material_id", validate="1:1")
     return joined.merge(cost, on="material_id", validate="1:1")[ARCHIVE.names]
 

@@ -130,7 +130,7 @@ rule dft_collect:
     params:
         spec=lambda wildcards: {
             "min_ok_fraction": engine(wildcards).min_ok_fraction,
-            "algorithm": engine(wildcards).algorithm,
+            "algorithm": 2,
         },
     script:
         "../../scripts/dft_collect.py"

@@ -55,6 +55,8 @@ def calculate(crystal: Crystal, spec: ArchiveSpec, log_path: Path) -> Result:
         if entry not in table.index:
             raise DataError(f"{file or 'no file'}: holds no entry '{entry}'")
         row = table.loc[entry]
+        if entry not in densities and row["status"] == tables.STATUS_OK:
+            raise DataError(f"{file}: the density of '{entry}' is missing beside it")
     except DataError as error:
         return Result({"status": "failed", "reason": str(error)}, None)
     names = [n for n in tables.DFT_RECORDS.names if n not in ("material_id", "n_atoms")]
@@ -71,9 +73,9 @@ def calculate(crystal: Crystal, spec: ArchiveSpec, log_path: Path) -> Result:
 def _shard(file: str) -> tuple[pd.DataFrame, dict[str, Spectrum], dict[str, Spectrum]]:
     """Table, densities and potentials of one shard, read once a process."""
     stem = file.removesuffix(".parquet")
-    table = io.read_table(file, tables.ARCHIVE).set_index("material_id", drop=False)
-    densities = io.read_spectra(f"{stem}.density.npz")
-    return table, densities, io.read_spectra(f"{stem}.potential.npz")
+    table = io.read_archive_table(file).set_index("material_id", drop=False)
+    densities = io.read_spectra(f"{stem}.density.npz", field="density")
+    return table, densities, io.read_spectra(f"{stem}.potential.npz", field="potential")
 
 
 def _plain(value: Any) -> Any:

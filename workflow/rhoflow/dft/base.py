@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol, Self, cast
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
-from rhoflow.crystal import Crystal
+from rhoflow.crystal import Crystal, known_elements
 from rhoflow.density.spectrum import Spectrum
 from rhoflow.errors import ConfigError, did_you_mean
 from rhoflow.spec import Spec
@@ -80,6 +80,31 @@ class EngineSpec(Spec):
     def site_settings(self) -> dict[str, Any]:
         """Settings that decide no number, but without which the site cannot run it, JSON-able."""
         return {}
+
+
+class SpinSpec(EngineSpec):
+    """Collinear spin, for engines that can have it."""
+
+    spin_polarised: bool = Field(default=False, description="Collinear spin polarisation.")
+    initial_moments: dict[str, float] = Field(
+        default_factory=dict,
+        description="Starting moment of an element in μB (ferromagnetic), others 0; needed "
+        "where spin_polarised is true.",
+    )
+
+    @field_validator("initial_moments")
+    @classmethod
+    def _known_moments(cls, value: dict[str, float]) -> dict[str, float]:
+        return known_elements(value)
+
+    @model_validator(mode="after")
+    def _moments_with_spin(self) -> Self:
+        if self.spin_polarised != any(self.initial_moments.values()):
+            raise ValueError(
+                "spin_polarised and initial_moments go together: without a starting moment a "
+                "spin-polarised run stays non-magnetic; give both or neither"
+            )
+        return self
 
 
 class Engine(Protocol):

@@ -17,6 +17,10 @@ from scipy.constants import elementary_charge
 
 from rhoflow.spec import Spec
 
+# A minimum farther from the middle of the window, in steps, moves the window: noise at one end
+# would weigh too much.
+OFF_CENTRE = 0.6
+
 # 1 eV/Å³ in GPa.
 GPA = elementary_charge * 1e21
 
@@ -47,7 +51,7 @@ class EquationOfStateSpec(Spec):
         "second order in the error of the density (no unit).",
     )
     max_points: int = Field(
-        default=11,
+        default=13,
         ge=5,
         le=41,
         description="Volumes at most while the window moves to the minimum; a structure that "
@@ -131,7 +135,7 @@ def find_equilibrium(
     """Energies on a geometric grid of volumes around the minimum, and their fit.
 
     Starts with a window centred at ``volume`` and moves it by single volumes until the fitted
-    minimum is within one step of its middle. The fit is that of the last window alone.
+    minimum is within 0.6 steps of its middle. The fit is that of the last window alone.
 
     Args:
         energy_at: energy in eV of a volume in Å³; each volume is asked for once.
@@ -175,7 +179,7 @@ def _towards_minimum(
         return 1 if energies[-1] < energies[0] else -1
     middle = volumes[len(volumes) // 2]
     off = np.log(fit.volume / middle) / np.log1p(spec.step)
-    return 0 if abs(off) <= 1 else int(np.sign(off))
+    return 0 if abs(off) <= OFF_CENTRE else int(np.sign(off))
 
 
 def _no_minimum(known: dict[int, float], volume: float, spec: EquationOfStateSpec) -> str:

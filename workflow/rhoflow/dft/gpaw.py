@@ -10,11 +10,10 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any, Literal
 
-from ase.data import atomic_numbers
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from rhoflow.crystal import Crystal
-from rhoflow.dft.base import EngineSpec, Result, Status, structure_identity
+from rhoflow.crystal import Crystal, known_elements
+from rhoflow.dft.base import Result, SpinSpec, Status, structure_identity
 from rhoflow.dft.eos import EquationOfStateSpec
 from rhoflow.errors import EngineError
 
@@ -29,7 +28,7 @@ CRYSTALS_ONLY = (
 )
 
 
-class GPAWSpec(EngineSpec):
+class GPAWSpec(SpinSpec):
     """Settings of a self-consistent calculation with GPAW."""
 
     kind: Literal["gpaw"] = "gpaw"
@@ -82,12 +81,6 @@ class GPAWSpec(EngineSpec):
         description="PAW set of an element where not the default one, as in {Mg: '2'}. They "
         "decide the number of valence electrons: keep one choice for a data set.",
     )
-    spin_polarised: bool = Field(default=False, description="Collinear spin polarisation.")
-    initial_moments: dict[str, float] = Field(
-        default_factory=dict,
-        description="Starting moment of an element in μB (ferromagnetic), others 0; needed "
-        "where spin_polarised is true.",
-    )
     equation_of_state: EquationOfStateSpec | None = Field(
         default=None,
         description="Finds the equilibrium volume first and computes the density there; null: "
@@ -105,22 +98,10 @@ class GPAWSpec(EngineSpec):
         description="Shortest edge of that box in Å; the others are longer.",
     )
 
-    @field_validator("setups", "initial_moments", "boxed_atoms")
+    @field_validator("setups", "boxed_atoms")
     @classmethod
     def _known_elements(cls, value: Any) -> Any:
-        unknown = [e for e in value if e == "X" or e not in atomic_numbers]
-        if unknown:
-            raise ValueError(f"not chemical symbols: {unknown}")
-        return value
-
-    @model_validator(mode="after")
-    def _moments_with_spin(self) -> "GPAWSpec":
-        if self.spin_polarised != any(self.initial_moments.values()):
-            raise ValueError(
-                "spin_polarised and initial_moments go together: without a starting moment a "
-                "spin-polarised run stays non-magnetic; give both or neither"
-            )
-        return self
+        return known_elements(value)
 
     def crystal_settings(self) -> dict[str, Any]:
         """The settings that decide the numbers of a crystal, JSON-able."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rhoflow.crystal import Crystal
 from rhoflow.density.ewald import ion_energy
 from rhoflow.density.spectrum import Spectrum, electron_tolerance, from_grid, hartree_energy
-from rhoflow.dft.bands import valence_band_width
+from rhoflow.dft.bands import band_terms
 from rhoflow.dft.base import Result
 from rhoflow.dft.eos import EquationOfState, find_equilibrium
 from rhoflow.dft.gpaw import GPAWSpec
@@ -39,14 +39,13 @@ class Raw:
     eigenvalues: NDArray[np.float64]  # (n_spins, n_kpoints, n_bands)
     occupations: NDArray[np.float64]  # the same shape, 0 to 1
     weights: NDArray[np.float64]  # (n_kpoints,) of the irreducible k-points, their sum is 1
-    homo: float
-    lumo: float
     fermi_level: float
     magnetic_moment: float
     n_iterations: int
     charges: NDArray[np.float64]  # (n_atoms,) valence electrons of the PAW sets
     density: NDArray[np.float64]  # (n_spins, n1, n2, n3) e/Å³
     potential: NDArray[np.float64]  # (n1, n2, n3) eV
+    forces: NDArray[np.float64]  # (n_atoms, 3) eV/Å, of the cell in standard orientation
 
     @property
     def one_electron_energy(self) -> float:
@@ -65,16 +64,22 @@ def run(crystal: Crystal, spec: GPAWSpec, log_path: Path) -> Result:
         Exception: whatever GPAW raises.
     """
     with log_path.open("w", encoding="utf-8") as log:
-        mesh = kpoint_mesh(crystal, spec)
         fitted: dict[str, Any] = {}
         if spec.equation_of_state is not None:
             fit = equation_of_state(crystal, spec, log)
             crystal = crystal.scaled(fit.volume)
             fitted = _fit_columns(fit)
+        mesh = kpoint_mesh(crystal, spec)
         raw = read(converge(crystal, spec, mesh, log))
     spectrum = from_grid(raw.density.sum(axis=0), crystal.lattice, crystal.n_atoms)
     potential = from_grid(raw.potential, crystal.lattice, crystal.n_atoms)
-    record = {**terms(crystal, raw, spectrum), **fitted}
+    record = {
+        **terms(crystal, raw, spectrum),
+        **levels(raw),
+        **fitted,
+        "kpoint_mesh": list(mesh),
+        "forces_ev_per_angstrom": raw.forces.ravel().tolist(),
+    }
     return Result(record, spectrum, crystal, potential)
 
 
@@ -96,6 +101,15 @@ def equation_of_state(crystal: Crystal, spec: GPAWSpec, log: TextIO) -> Equation
     return find_equilibrium(energy_at, crystal.volume, settings)
 
 
+def levels(raw: Raw) -> dict[str, Any]:
+    """Eigenvalues and occupations, spin by spin and k-point by k-point, and the weights."""
+    return {
+        "eigenvalues_ev": raw.eigenvalues.astype(np.float32).ravel().tolist(),
+        "occupations": raw.occupations.astype(np.float32).ravel().tolist(),
+        "kpoint_weights": raw.weights.tolist(),
+    }
+
+
 def _fit_columns(fit: EquationOfState) -> dict[str, Any]:
     return {
         "bulk_modulus_gpa": fit.bulk_modulus,
@@ -109,8 +123,8 @@ def _fit_columns(fit: EquationOfState) -> dict[str, Any]:
 def kpoint_mesh(crystal: Crystal, spec: GPAWSpec, *, even: bool = True) -> tuple[int, ...]:
     """(3,) k-points along each axis, by the density of the spec.
 
-    Gaps need the zone boundary, so even numbers (the nearest). Total energies do not: where the
-    density allows one point fewer than that, ``even=False`` takes it, for half the time.
+    Gaps need the zone boundary, so the numbers are made even. Total energies do not: where the
+    density allows an odd number below, ``even=False`` takes it, for half the time.
     """
     atoms, density = standard_atoms(crystal), spec.kpoint_density
     nearest, _ = kpts2sizeandoffsets(density=density, even=True, gamma=True, atoms=atoms)
@@ -198,7 +212,6 @@ def read(calculator: ASECalculator) -> Raw:
     """
     try:
         dft = calculator.dft
-        homo, lumo = calculator.get_homo_lumo()
         density = dft.densities().pseudo_densities(
             grid_refinement=GRID_REFINEMENT, add_compensation_charges=True
         )
@@ -209,14 +222,13 @@ def read(calculator: ASECalculator) -> Raw:
             eigenvalues=np.asarray(calculator.eigenvalues()),
             occupations=np.asarray(calculator.occupations()),
             weights=np.asarray(calculator.get_k_point_weights()),
-            homo=float(homo),
-            lumo=float(lumo),
             fermi_level=float(calculator.get_fermi_level()),
             magnetic_moment=float(calculator.get_magnetic_moment()),
             n_iterations=int(calculator.get_number_of_iterations()),
             charges=np.array([setup.Nv for setup in dft.setups], dtype=np.float64),
             density=density.data,
             potential=np.asarray(potential.interpolate(grid=grid).data) * Ha,
+            forces=np.asarray(calculator.get_forces(), dtype=np.float64),
         )
     except (AttributeError, KeyError, TypeError) as error:
         raise EngineError(
@@ -233,7 +245,6 @@ def terms(crystal: Crystal, raw: Raw, spectrum: Spectrum) -> dict[str, Any]:
             f"the density holds {electrons:.4f} electrons, expected {raw.charges.sum():g}"
         )
     xc_energy, xc_potential_energy = pbe_energies(raw.density, crystal.lattice)
-    insulating = raw.lumo > raw.homo
     values = {
         "n_valence_electrons": float(raw.charges.sum()),
         "total_energy_ev": raw.total_energy,
@@ -242,14 +253,12 @@ def terms(crystal: Crystal, raw: Raw, spectrum: Spectrum) -> dict[str, Any]:
         "xc_energy_ev": xc_energy,
         "xc_potential_energy_ev": xc_potential_energy,
         "ion_energy_ev": ion_energy(crystal, raw.charges),
-        "band_gap_ev": max(raw.lumo - raw.homo, 0.0),
-        "valence_band_maximum_ev": raw.homo if insulating else None,
+        **band_terms(raw.eigenvalues, raw.occupations, raw.fermi_level),
         "fermi_level_ev": raw.fermi_level,
         "scf_iterations": raw.n_iterations,
         "n_kpoints": len(raw.weights),
         "volume_angstrom3": crystal.volume,
         "magnetic_moment_bohr": raw.magnetic_moment,
-        "valence_band_width_ev": valence_band_width(raw.eigenvalues, raw.occupations),
     }
     wrong = [name for name, v in values.items() if v is not None and not np.isfinite(v)]
     if wrong:

@@ -36,6 +36,9 @@ def prepare_atoms(elements: Iterable[str], spec: VaspSpec, folder: Path) -> None
     """The same for the isolated atom of every element, the reference of cohesive energies."""
     names = sorted(set(elements))
     for element in names:
-        prepare_atom(element, spec, folder / element)
+        try:
+            prepare_atom(element, spec, folder / element)
+        except DataError as error:
+            logger.warning("no inputs of the %s atom: %s", element, error)
     folder.mkdir(parents=True, exist_ok=True)
     logger.info("inputs of %d isolated atoms in %s", len(names), folder)

@@ -12,7 +12,13 @@ import pyarrow as pa
 
 from rhoflow.crystal import Crystal
 from rhoflow.density.spectrum import RIM, Spectrum
-from rhoflow.dft.base import EngineSpec, crystal_from_json, crystal_to_json, load_engine
+from rhoflow.dft.base import (
+    EngineSpec,
+    crystal_from_json,
+    crystal_to_json,
+    load_engine,
+    structure_identity,
+)
 from rhoflow.dft.jobs import Job, Outcome, digest, run_jobs
 from rhoflow.errors import DataError
 from rhoflow.tables import DFT_COST, DFT_RECORDS
@@ -137,6 +143,8 @@ def _computed(crystal: Crystal, outcome: Outcome) -> Crystal:
     if outcome.crystal is None:
         return crystal
     stored = crystal_from_json(outcome.crystal)
+    if structure_identity(stored.scaled(crystal.volume)) == structure_identity(crystal):
+        return crystal.scaled(stored.volume)  # whoever computed it first may have turned it
     return replace(stored, material_id=crystal.material_id, origin=crystal.origin)
 
 

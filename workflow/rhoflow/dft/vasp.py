@@ -7,21 +7,22 @@ outputs are read by the same code as finished runs (``vasp_terms``).
 import re
 import shlex
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any, Literal
+from uuid import uuid4
 
 import numpy as np
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from rhoflow.crystal import Crystal
-from rhoflow.dft.base import Result, structure_identity
+from rhoflow.crystal import Crystal, known_elements
+from rhoflow.dft.base import Result, SpinSpec, structure_identity
 from rhoflow.dft.vasp_atoms import (
     AtomsSpec,
     finished_identity,
-    known_elements,
     known_reference,
 )
 from rhoflow.dft.vasp_inputs import (
@@ -53,7 +54,7 @@ _SITE = ("potcar_folder", "command", "max_errors", "keep")
 _CRYSTALS_ONLY = ("kpoint_density", "spin_polarised", "initial_moments")
 
 
-class VaspSpec(AtomsSpec):
+class VaspSpec(AtomsSpec, SpinSpec):
     """Settings of a self-consistent calculation with VASP."""
 
     kind: Literal["vasp"] = Field(default="vasp", description="VASP, with the user's licence")
@@ -90,12 +91,6 @@ class VaspSpec(AtomsSpec):
     )
     max_errors: int = Field(
         default=5, ge=1, le=50, description="Corrections after which custodian gives up."
-    )
-    spin_polarised: bool = Field(default=False, description="Collinear spin polarisation.")
-    initial_moments: dict[str, float] = Field(
-        default_factory=dict,
-        description="Starting moment of an element in μB (ferromagnetic), others 0; needed "
-        "where spin_polarised is true.",
     )
     keep: tuple[Literal["CHGCAR", "LOCPOT", "OUTCAR", "OSZICAR", "vasprun.xml"], ...] = Field(
         default=("OUTCAR", "vasprun.xml"),
@@ -138,24 +133,10 @@ class VaspSpec(AtomsSpec):
                 raise ValueError(f"'{name}' is no POTCAR of {element}; expected as in Ti_pv")
         return value
 
-    @field_validator("initial_moments")
-    @classmethod
-    def _known_moments(cls, value: dict[str, float]) -> dict[str, float]:
-        return known_elements(value)
-
     @field_validator("command")
     @classmethod
     def _as_arguments(cls, value: str | tuple[str, ...]) -> tuple[str, ...]:
         return tuple(shlex.split(value)) if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _moments_with_spin(self) -> "VaspSpec":
-        if self.spin_polarised != any(self.initial_moments.values()):
-            raise ValueError(
-                "spin_polarised and initial_moments go together: without a starting moment a "
-                "spin-polarised run stays non-magnetic; give both or neither"
-            )
-        return self
 
     def crystal_settings(self) -> dict[str, Any]:
         """The settings that decide the numbers of a crystal, JSON-able."""
@@ -232,8 +213,8 @@ def calculate(crystal: Crystal, spec: VaspSpec, log_path: Path) -> Result:
     Args:
         crystal: any cell.
         spec: the settings.
-        log_path: gets how the terms compare with VASP's own; the run's folder has the same name
-            with the ending ``.vasp``.
+        log_path: gets how the terms compare with VASP's own; the run's folder has in the end
+            the same name with the ending ``.vasp``.
 
     Returns:
         A record of status ``ok`` with its density; ``not_converged``; or ``failed`` with a
@@ -243,7 +224,7 @@ def calculate(crystal: Crystal, spec: VaspSpec, log_path: Path) -> Result:
         EngineError: no licensed folder, no such command, or custodian is not installed.
     """
     header = {"engine": "vasp", "n_atoms": crystal.n_atoms}
-    folder = log_path.with_suffix(".vasp")
+    folder = log_path.with_name(f"{log_path.stem}.{uuid4().hex}.vasp")
     try:
         inputs = crystal_inputs(crystal, spec)
         problem, corrected = _run(inputs, spec, folder)
@@ -253,13 +234,26 @@ def calculate(crystal: Crystal, spec: VaspSpec, log_path: Path) -> Result:
     # VASP, custodian and their files fail in more ways than can be listed; one structure's must
     # not end the others.
     except Exception as error:
-        tidy(folder, spec.keep, failed=True)
+        _settle(folder, log_path, spec, failed=True)
         return Result({**header, "status": "failed", "reason": _reason(error)}, None)
-    tidy(folder, spec.keep, failed=result.spectrum is None)
+    _settle(folder, log_path, spec, failed=result.spectrum is None)
     record = {**header, **result.record}
     if corrected and record["status"] == "ok":
         record["reason"] = f"custodian corrected: {', '.join(corrected)}"
     return replace(result, record=record)
+
+
+def _settle(folder: Path, log_path: Path, spec: VaspSpec, *, failed: bool) -> None:
+    """Keep what is to be kept of a run, beside its log.
+
+    While it runs it has a folder of its own: another job may run the same structure.
+    """
+    tidy(folder, spec.keep, failed=failed)
+    final = log_path.with_suffix(".vasp")
+    # Where both end at once, either one's files will do.
+    with suppress(OSError):
+        shutil.rmtree(final, ignore_errors=True)
+        folder.rename(final)
 
 
 def _reason(error: Exception) -> str:
@@ -279,8 +273,6 @@ def _run(inputs: Inputs, spec: VaspSpec, folder: Path) -> tuple[str, list[str]]:
                 f"POTCAR of {name} needs a cutoff of {highest_cutoff(content):g} eV, ENCUT is "
                 f"{cutoff:g} eV: choose a softer one (potcar_symbols) or raise ENCUT"
             )
-    if folder.exists():  # of a run that was killed
-        shutil.rmtree(folder)
     _write(inputs, folder)
     (folder / "POTCAR").write_bytes(b"".join(potcars))
     return run(folder, spec.command, spec.max_errors)
@@ -339,7 +331,7 @@ def atomic_reference(element: str, spec: VaspSpec, log_path: Path) -> dict[str, 
     if known is not None:
         return known
     row = {"element": element, "method": "boxed atom"}
-    folder = log_path.with_suffix(".vasp")
+    folder = log_path.with_name(f"{log_path.stem}.{uuid4().hex}.vasp")
     try:
         problem, _ = _run(atom_inputs(element, spec), spec, folder)
         found = runs_at(folder)
@@ -352,7 +344,7 @@ def atomic_reference(element: str, spec: VaspSpec, log_path: Path) -> dict[str, 
         raise
     # As in ``calculate``: an atom that fails is a row with a reason.
     except Exception as error:
-        tidy(folder, spec.keep, failed=True)
+        _settle(folder, log_path, spec, failed=True)
         return {**row, "status": "failed", "reason": _reason(error)}
-    tidy(folder, spec.keep, failed=False)
+    _settle(folder, log_path, spec, failed=False)
     return {**row, "status": "ok", "reason": None, "energy_ev": account.total_energy}

@@ -1,19 +1,17 @@
 """Energies of isolated atoms for the engines that speak VASP: given, or from finished runs."""
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-from ase.data import atomic_numbers
 from pydantic import Field, field_validator
 
+from rhoflow.crystal import known_elements
 from rhoflow.dft.base import EngineSpec
 from rhoflow.dft.vasp_terms import Demands, unusable
 from rhoflow.errors import DataError
 from rhoflow.vasp.folders import find_runs
 from rhoflow.vasp.run import crystal_of, read_account
-
-Value = TypeVar("Value")
 
 # Below this an atom feels its images; elemental crystals of one atom have far shorter edges.
 MIN_BOX_ANGSTROM = 6.0
@@ -46,18 +44,6 @@ class AtomsSpec(EngineSpec):
     def atom_settings(self) -> dict[str, Any]:
         """The settings that decide the energies of isolated atoms, JSON-able."""
         return super().crystal_settings()
-
-
-def known_elements(value: dict[str, Value]) -> dict[str, Value]:
-    """A mapping whose keys are chemical symbols.
-
-    Raises:
-        ValueError: some are not.
-    """
-    unknown = [e for e in value if e == "X" or e not in atomic_numbers]
-    if unknown:
-        raise ValueError(f"not chemical symbols: {unknown}")
-    return value
 
 
 def finished_identity(element: str, spec: AtomsSpec) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rhoflow.crystal import Crystal
 from rhoflow.density.spectrum import reciprocal_lattice
+from rhoflow.errors import DataError
 
 if TYPE_CHECKING:
     from rhoflow.dft.vasp import VaspSpec
@@ -84,8 +85,16 @@ def atom_inputs(element: str, spec: "VaspSpec") -> Inputs:
     """Inputs of the isolated atom with Hund's moment.
 
     The edges of its box differ: in a cube the open shell would be filled with fractions.
+
+    Raises:
+        DataError: its POTCAR keeps f electrons in the core, so Hund's moment is not the atom's.
     """
     preset = load_preset(spec.preset)
+    if potcar_symbol(element, spec).endswith(("_2", "_3")):
+        raise DataError(
+            f"POTCAR {potcar_symbol(element, spec)} keeps f electrons in the core, so that the "
+            f"moment of the {element} atom is not known: give atomic_energies_ev"
+        )
     box = np.diag([spec.box_angstrom + 0.1 * i for i in range(3)])
     atom = Crystal(f"{element} atom", box, (element,), np.full((1, 3), 0.5))
     moment = float(ground_state_magnetic_moments[atomic_numbers[element]])

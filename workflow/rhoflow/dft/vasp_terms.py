@@ -9,13 +9,13 @@ import numpy as np
 from rhoflow.crystal import Crystal
 from rhoflow.density.ewald import ion_energy
 from rhoflow.density.spectrum import Spectrum, electron_tolerance, from_grid, hartree_energy
-from rhoflow.dft.bands import valence_band_width
+from rhoflow.dft.bands import band_terms
 from rhoflow.dft.base import Result
 from rhoflow.dft.xc import pbe_energies
 from rhoflow.errors import DataError
 from rhoflow.vasp.folders import RunFiles
 from rhoflow.vasp.outcar import read_potcar
-from rhoflow.vasp.output import Bands, Output, expanded
+from rhoflow.vasp.output import Output, expanded
 from rhoflow.vasp.run import (
     SAME_PLACE_ANGSTROM,
     Density,
@@ -152,8 +152,12 @@ def check(files: RunFiles, name: str, account: Output | None) -> Finished:
         raise DataError(f"{len(valences)} atoms in the POTCAR's account, {crystal.n_atoms} in all")
     if valences is None:
         notes.append("no file tells the ions' valence (ZVAL): E_I is unknown")
-    if account is not None and account.n_spins == 2 and not density.magnetisation:
-        raise DataError("CHGCAR is truncated: ISPIN = 2, but it holds no magnetisation")
+    found, expected = 1 + len(density.magnetisation), account.n_blocks if account else None
+    if expected is not None and found != expected:
+        raise DataError(
+            f"CHGCAR holds {found} grids, a run of this ISPIN and LNONCOLLINEAR writes {expected}: "
+            + ("it is truncated" if found < expected else "it is another run's")
+        )
     _same_electrons(density, account, crystal)
     return Finished(crystal, density, account, valences, notes)
 
@@ -246,7 +250,7 @@ def energy_terms(run: Finished, spectrum: Spectrum) -> dict[str, Any]:
     if account.bands is None:
         run.notes.append("the run tells no eigenvalues: gap and band width are unknown")
     else:
-        values |= band_terms(account.bands)
+        values |= band_terms(account.bands.energies, account.bands.occupations, account.fermi_level)
     return values
 
 
@@ -291,28 +295,6 @@ def _compare(values: dict[str, Any], account: Output, n_atoms: int) -> None:
             f"E_H of CHGCAR is {hartree:.3f} eV, but -DENC is {-correction:.3f} eV: CHGCAR is not "
             "this run's"
         )
-
-
-def band_terms(bands: Bands) -> dict[str, float | None]:
-    """Gap, valence band maximum and width from eigenvalues.
-
-    A spin whose number of occupied bands changes with k is metallic, whatever small difference
-    the k-mesh leaves between its highest filled and lowest empty level.
-    """
-    filled = bands.occupations >= 0.5
-    width = valence_band_width(bands.energies, bands.occupations)
-    counts = filled.sum(axis=2)  # (spins, k-points)
-    metallic = bool((counts != counts[:, :1]).any())
-    if not filled.any() or filled.all():
-        return {"valence_band_width_ev": width}
-    top = float(bands.energies[filled].max())
-    gap = float(bands.energies[~filled].min()) - top
-    insulating = gap > 0 and not metallic
-    return {
-        "band_gap_ev": gap if insulating else 0.0,
-        "valence_band_maximum_ev": top if insulating else None,
-        "valence_band_width_ev": width,
-    }
 
 
 def _potential(files: RunFiles, run: Finished) -> Spectrum | None:

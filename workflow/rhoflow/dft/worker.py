@@ -12,6 +12,7 @@ import os
 import resource
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from numpy.typing import NDArray
 from rhoflow.density.spectrum import Spectrum
 from rhoflow.dft.base import Result, crystal_from_json, crystal_to_json, load_engine
 from rhoflow.errors import EngineError
+
+STARTED = time.monotonic()
 
 
 def run(job: dict[str, Any]) -> Result:
@@ -80,6 +83,7 @@ def cost() -> dict[str, float]:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "cpu_time_s": round(usage.ru_utime + usage.ru_stime, 3),
+        "wall_time_s": round(time.monotonic() - STARTED, 3),
         "peak_memory_mb": round(_peak_memory_mb(usage.ru_maxrss), 1),
     }
 

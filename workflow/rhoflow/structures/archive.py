@@ -46,7 +46,7 @@ def read_archive(spec: ArchiveSource) -> Iterator[Candidate]:
         DataError: a shard is unreadable.
     """
     for path in archive_shards(spec):
-        table = io.read_table(path, tables.ARCHIVE)
+        table = io.read_archive_table(path)
         crystals = tables.table_to_crystals(table)
         for row, crystal in zip(table.to_dict("records"), crystals, strict=True):
             name = crystal.material_id
@@ -76,8 +76,15 @@ def archive_shards(spec: ArchiveSource) -> list[Path]:
 
 
 def archive_fingerprint(spec: ArchiveSource) -> str:
-    """SHA-256 of the names and contents of the shards' tables."""
+    """SHA-256 of the contents of the tables, and of the names and sizes of the spectra.
+
+    Raises:
+        ConfigError: as ``archive_shards``.
+    """
     told = hashlib.sha256()
-    for path in archive_shards(spec):
+    shards = archive_shards(spec)
+    for path in [*shards, *sorted(shards[0].parent.glob(ATOMS_FILE))]:
         told.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in sorted(shards[0].parent.glob("*.npz")):
+        told.update(f"{path.name} {path.stat().st_size}\n".encode())
     return told.hexdigest()

@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping
 from math import ceil
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from ase.data import chemical_symbols
 from pydantic import Field, field_validator, model_validator
 from pymatgen.core import Structure
 
-from rhoflow.errors import ConfigError, DataError, EngineError, RhoflowError, did_you_mean
+from rhoflow.crystal import known_elements
+from rhoflow.errors import ConfigError, DataError, EngineError, RhoflowError
 from rhoflow.spec import Spec
 from rhoflow.structures.candidates import ONE_ENTRY, Candidate, once_each
 from rhoflow.structures.reading import ID_LENGTH, attempt, build, one_line, symbol_of
@@ -89,12 +89,7 @@ class MaterialsProjectSource(Spec):
     @field_validator("elements", "exclude_elements")
     @classmethod
     def _elements_exist(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
-        for symbol in symbols:
-            if symbol not in chemical_symbols[1:]:
-                near = did_you_mean(symbol.capitalize(), chemical_symbols[1:])
-                hint = near if near.startswith("; did") else "; expected one such as 'Fe'"
-                raise ValueError(f"'{symbol}' is not the symbol of an element{hint}")
-        return symbols
+        return known_elements(symbols)
 
     @field_validator("ids")
     @classmethod

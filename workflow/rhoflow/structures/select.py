@@ -22,8 +22,8 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import DummySpecies, Structure
 
 from rhoflow import tables
-from rhoflow.crystal import Crystal
-from rhoflow.errors import DataError, did_you_mean
+from rhoflow.crystal import Crystal, known_elements
+from rhoflow.errors import DataError
 from rhoflow.spec import Spec
 from rhoflow.structures.candidates import Candidate
 from rhoflow.structures.canonical import (
@@ -100,12 +100,7 @@ class SelectionSpec(Spec):
     @field_validator("required_elements", "excluded_elements")
     @classmethod
     def _elements_exist(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
-        for symbol in symbols:
-            if symbol not in chemical_symbols[1:]:
-                near = did_you_mean(symbol.capitalize(), chemical_symbols[1:])
-                hint = near if near.startswith("; did") else "; expected one such as 'Fe'"
-                raise ValueError(f"'{symbol}' is not the symbol of an element{hint}")
-        return symbols
+        return known_elements(symbols)
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> Self:

@@ -78,11 +78,18 @@ def _folders(top: Path) -> Iterator[Path]:
                 continue
             seen.add((state.st_dev, state.st_ino))
             with os.scandir(place) as entries:
-                inner = [e.name for e in entries if not e.name.startswith(".") and e.is_dir()]
+                inner = [e.name for e in entries if not e.name.startswith(".") and _is_folder(e)]
         except OSError:
             continue
         yield place
         waiting += [place / name for name in sorted(inner, reverse=True)]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, say: no folder, and no reason to leave out the others
+        return False
 
 
 def _runs_of(place: Path, name: str) -> Iterator[RunFiles]:

@@ -59,7 +59,7 @@ class _Reader:
         self.fermi: float | None = None
         self.ionic_steps = self.scf_iterations = 0
         self.converged: bool | None = None
-        self.relaxed = self.finished = False
+        self.relaxed = self.stopped = self.finished = False
         self.spin = self.kpoint = 1
         self.levels: dict[tuple[int, int], list[list[float]]] = {}
         self.lattice: NDArray[np.float64] | None = None
@@ -75,9 +75,11 @@ class _Reader:
             elif b"Iteration" in line:
                 self._iteration(line)
             elif b"aborting loop" in line:
-                self.converged = b"not reached" not in line
+                self.converged = b"is reached" in line
             elif b"reached required accuracy" in line:
                 self.relaxed = True
+            elif b"stop encountered" in line:  # STOPCAR: "soft stop encountered!", "hard ..."
+                self.stopped = True
             elif b"General timing" in line:
                 self.finished = True
             elif b"direct lattice vectors" in line:
@@ -194,6 +196,8 @@ def _output(reader: _Reader) -> Output:
     settings, heads = reader.settings, reader.heads
     nsw, ibrion = integer(settings.get("NSW")) or 0, integer(settings.get("IBRION"))
     relaxes = nsw > 1 and ibrion in (1, 2, 3)
+    # Where symmetry leaves no forces VASP ends early without saying that it is there.
+    relaxed = reader.relaxed or (0 < reader.ionic_steps < nsw and not reader.stopped)
     coherent = flag(settings.get("LNONCOLLINEAR")) is not True
     n_spins = integer(settings.get("ISPIN")) if coherent else 1
     return Output(
@@ -204,12 +208,13 @@ def _output(reader: _Reader) -> Output:
         valences=expanded(heads.known_valences(), reader.counts),
         n_electrons=number(settings.get("NELECT")),
         n_spins=n_spins,
+        n_blocks=integer(settings.get("ISPIN")) if coherent else 4,
         lattice=reader.lattice,
         frac_coords=_fractions(reader),
         ionic_steps=reader.ionic_steps or None,
         relaxes=relaxes,
         electronic_converged=reader.converged,
-        ionic_converged=not relaxes or reader.relaxed,
+        ionic_converged=not relaxes or relaxed,
         scf_iterations=reader.scf_iterations or None,
         icharg=integer(settings.get("ICHARG")),
         electrostatic_locpot=electrostatic_locpot(settings, reader.version),

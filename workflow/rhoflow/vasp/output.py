@@ -67,6 +67,7 @@ class Output:
     valences: tuple[float, ...] | None = None
     n_electrons: float | None = None
     n_spins: int | None = None
+    n_blocks: int | None = None
     lattice: NDArray[np.float64] | None = None
     frac_coords: NDArray[np.float64] | None = None
     ionic_steps: int | None = None

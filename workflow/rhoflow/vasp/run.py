@@ -89,6 +89,8 @@ def read_account(files: RunFiles) -> Output | None:
     both = merged(xml, text)
     if text.electronic_converged is not None:
         both = replace(both, electronic_converged=text.electronic_converged)
+    if both.relaxes and text.relaxes:
+        both = replace(both, ionic_converged=text.ionic_converged)
     return both
 
 

@@ -172,6 +172,7 @@ def _output(reader: _Reader, whole: bool) -> Output:
         valences=_valences(reader, counts),
         n_electrons=number(settings.get("NELECT")),
         n_spins=1 if flag(settings.get("LNONCOLLINEAR")) else integer(settings.get("ISPIN")),
+        n_blocks=4 if flag(settings.get("LNONCOLLINEAR")) else integer(settings.get("ISPIN")),
         lattice=structure and structure.lattice,
         frac_coords=structure and structure.frac_coords,
         ionic_steps=steps,
@@ -243,4 +244,6 @@ def _values(element: ElementTree.Element) -> dict[str, str]:
 
 
 def _symbol(name: str) -> str:
-    return re.split(r"[_/.]", name)[0].strip()
+    """The element; vasprun.xml of VASP 4 and 5 writes Zr as ``r`` and Xe as ``X``."""
+    symbol = re.split(r"[_/.]", name)[0].strip()
+    return {"r": "Zr", "X": "Xe"}.get(symbol, symbol)
