@@ -46,7 +46,7 @@ def archive(tmp_path):
         done = [c for c in members if c.material_id != "b"]
         for name, seed in (("density", 1), ("potential", 2)):
             spectra = {c.material_id: field(c, seed) for c in done}
-            io.write_spectra(tmp_path / f"{shard}.{name}.npz", spectra)
+            io.write_spectra(tmp_path / f"{shard}.{name}.npz", spectra, field=name)
     atom = {"element": "Mg", "status": "ok", "method": "boxed atom", "energy_ev": -0.5}
     io.write_table(tmp_path / "atoms.parquet", to_table([atom], tables.ATOMS), tables.ATOMS)
     return tmp_path, crystals
@@ -125,7 +125,7 @@ def test_a_damaged_archive_is_an_error_and_an_empty_folder_too(archive, tmp_path
     before = archive_fingerprint(ArchiveSource(path=str(folder)))
     (folder / "0001.parquet").write_bytes(b"PAR1 no")
     assert archive_fingerprint(ArchiveSource(path=str(folder))) != before
-    with pytest.raises(DataError, match=r"0001\.parquet: cannot be read"):
+    with pytest.raises(DataError, match=r"0001\.parquet: is damaged .* fetch this file"):
         list(read_archive(ArchiveSource(path=str(folder))))
     with pytest.raises(ConfigError, match="holds no shard of an archive"):
         list(read_archive(ArchiveSource(path=str(tmp_path / "nothing"))))

@@ -156,7 +156,12 @@ def read_archive_table(path: PathLike) -> pd.DataFrame:
     Raises:
         DataError: it is unreadable or no shard of an archive.
     """
-    table = _read_arrow(path, None)
+    try:
+        table = pq.read_table(path, page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"{path}: is damaged ({error}); fetch this file of the archive anew"
+        ) from error
     lacking = sorted(set(ARCHIVE_NEEDS) - set(table.column_names))
     if lacking:
         raise DataError(f"{path}: is no shard of an archive, it lacks the columns {lacking}")

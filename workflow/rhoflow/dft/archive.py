@@ -74,8 +74,13 @@ def _shard(file: str) -> tuple[pd.DataFrame, dict[str, Spectrum], dict[str, Spec
     """Table, densities and potentials of one shard, read once a process."""
     stem = file.removesuffix(".parquet")
     table = io.read_archive_table(file).set_index("material_id", drop=False)
-    densities = io.read_spectra(f"{stem}.density.npz", field="density")
-    return table, densities, io.read_spectra(f"{stem}.potential.npz", field="potential")
+    try:
+        densities = io.read_spectra(f"{stem}.density.npz", field="density")
+        potentials = io.read_spectra(f"{stem}.potential.npz", field="potential")
+    except DataError as error:
+        what = str(error).split("It is truncated")[0]
+        raise DataError(f"{what} Fetch this file of the archive anew") from error
+    return table, densities, potentials
 
 
 def _plain(value: Any) -> Any:

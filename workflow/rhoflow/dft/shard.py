@@ -132,8 +132,8 @@ def _reaching(outcome: Outcome, g_store: float) -> Outcome:
     if reach * RIM >= g_store:
         return outcome
     reason = (
-        f"its grid resolves |g| up to {reach:.2f} 1/Å, density.g_store is {g_store:g} 1/Å: "
-        "compute on a finer grid, or lower g_store"
+        f"its spectrum ends at |g| = {reach:.2f} 1/Å, density.g_store is {g_store:g} 1/Å: lower "
+        "g_store, or compute on a finer grid"
     )
     return Outcome({**outcome.record, "status": "failed", "reason": reason}, cost=outcome.cost)
 
