@@ -4,7 +4,7 @@ VASP is licensed and cannot be part of a test suite. This script reads INCAR, PO
 POTCAR in its working folder as VASP does and writes vasprun.xml, OUTCAR, CHGCAR, LOCPOT and
 OSZICAR in VASP's layout. The density is a sum of Gaussians that holds the POTCARs' electrons,
 TEWEN and DENC are right for it, everything else is made up. The layout is held against real files
-of VASP by ``tests/golden/test_vasp_layout.py``.
+of VASP by ``tests/golden/test_vasp_real.py``.
 
 ``--fail MODE`` makes it end as VASP does when things go wrong; see ``MODES``.
 """

@@ -1,6 +1,7 @@
 """Finished runs of the stand-in for VASP, and a licensed folder of made-up POTCARs."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -63,8 +64,10 @@ def finished_run(folder: Path, potcars: Path, mode: str = "none", **settings) ->
     return _run(crystal_inputs(MGO, VaspSpec(**settings)), folder, potcars, mode)
 
 
-def finished_atom(element: str, folder: Path, potcars: Path, **settings) -> Path:
-    return _run(atom_inputs(element, VaspSpec(**settings)), folder, potcars, "none")
+def finished_atom(
+    element: str, folder: Path, potcars: Path, mode: str = "none", **settings
+) -> Path:
+    return _run(atom_inputs(element, VaspSpec(**settings)), folder, potcars, mode)
 
 
 def _run(inputs: Inputs, folder: Path, potcars: Path, mode: str) -> Path:
@@ -84,3 +87,23 @@ def read_run(run: Path, **settings) -> Any:
     """What the engine makes of a run of MgO."""
     crystal = replace(MGO, origin=str(run))
     return outputs.calculate(crystal, outputs.OutputsSpec(**settings), run.parent / "log.txt")
+
+
+def reason(run: Path, status: str = "failed", **settings) -> str:
+    result = read_run(run, **settings)
+    assert result.record["status"] == status
+    assert result.spectrum is None
+    assert "\n" not in result.record["reason"]
+    return result.record["reason"]
+
+
+def found(pattern: str, text: str) -> str:
+    match = re.search(pattern, text)
+    assert match
+    return match[0]
+
+
+def edit(path: Path, pattern: str, text: str, count: int = 1) -> None:
+    new, changed = re.subn(pattern, text, path.read_text(), count=count)
+    assert changed, f"{pattern} is not in {path.name}"
+    path.write_text(new)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.vasp_runs import MGO, finished_atom, finished_run, make_potcars, read_run
+from tests.vasp_runs import MGO, edit, finished_run, found, make_potcars, read_run, reason
 
 from rhoflow.density.spectrum import hartree_energy
 from rhoflow.dft import outputs
@@ -40,26 +40,6 @@ def magnetic(tmp_path_factory, potcars) -> Path:
 @pytest.fixture
 def run(finished, tmp_path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "tree" / "MgO"))
-
-
-def reason(run: Path, status: str = "failed", **settings) -> str:
-    result = read_run(run, **settings)
-    assert result.record["status"] == status
-    assert result.spectrum is None
-    assert "\n" not in result.record["reason"]
-    return result.record["reason"]
-
-
-def found(pattern: str, text: str) -> str:
-    match = re.search(pattern, text)
-    assert match
-    return match[0]
-
-
-def edit(path: Path, pattern: str, text: str, count: int = 1) -> None:
-    new, changed = re.subn(pattern, text, path.read_text(), count=count)
-    assert changed, f"{pattern} is not in {path.name}"
-    path.write_text(new)
 
 
 def test_a_run_becomes_a_record_with_its_own_cell(run):
@@ -103,7 +83,37 @@ def test_a_chgcar_cut_after_its_first_block(magnetic, tmp_path):
     text = (run / "CHGCAR").read_text()
     middle = text.index("  2.500000000000E-01")
     (run / "CHGCAR").write_text(text[:middle])
-    assert "ISPIN = 2, but it holds no magnetisation" in reason(run)
+    said = "CHGCAR is truncated: ISPIN = 2, but it holds no magnetisation"
+    assert reason(run) == said
+    (run / "vasprun.xml").unlink()
+    assert reason(run) == said
+
+
+@pytest.mark.parametrize("file", ["vasprun.xml", "OUTCAR"])
+def test_the_grids_of_a_chgcar_are_those_of_the_run(run, magnetic, tmp_path, file):
+    (run / ({"vasprun.xml", "OUTCAR"} - {file}).pop()).unlink()
+    spinless = (run / "CHGCAR").read_text()
+    (run / "CHGCAR").write_text((magnetic / "CHGCAR").read_text())
+    assert "CHGCAR holds 2 grids, a run of this ISPIN and LNONCOLLINEAR writes 1" in reason(run)
+    assert "it is another run's" in reason(run)
+    (run / "CHGCAR").write_text(spinless)
+    edit(run / file, r'("LNONCOLLINEAR">|LNONCOLLINEAR = +)( *)F', r"\1\2T")
+    assert reason(run).startswith("CHGCAR holds 1 grid, a run of this ISPIN and LNONCOLLINEAR")
+    assert "writes 4: it is truncated" in reason(run)
+
+
+@pytest.mark.parametrize("lost", [None, "vasprun.xml", "OUTCAR"])
+def test_a_run_without_spin_has_no_moment(run, lost):
+    if lost:
+        (run / lost).unlink()
+    assert read_run(run).record["magnetic_moment_bohr"] == 0.0
+
+
+def test_vasprun_of_vasp_5_misspells_zirconium_and_xenon(run):
+    for wrong, symbol in (("r ", "Zr"), ("X ", "Xe")):
+        text = (run / "vasprun.xml").read_text()
+        (run / "old.xml").write_text(text.replace("<c>Mg</c>", f"<c>{wrong}</c>"))
+        assert read_vasprun(run / "old.xml")[0].symbols == ("O", symbol)
 
 
 def test_energies_without_outcar_or_without_vasprun(run):
@@ -148,6 +158,11 @@ def test_a_potcar_beside_tells_the_valences(run, potcars):
 def test_no_chgcar(run):
     (run / "CHGCAR").unlink()
     assert reason(run) == "no CHGCAR: VASP writes it with LCHARG = .TRUE."
+    for name in ("CHGCAR.static", "CHGCAR.relax.gz"):
+        (run / name).write_text("not looked into")
+    assert reason(run).startswith("no CHGCAR: CHGCAR.relax.gz is left out, as the names of")
+    for name in ("CHGCAR.static", "CHGCAR.relax.gz"):
+        (run / name).unlink()
     (run / "CHGCAR").write_text("")
     assert "CHGCAR is empty" in reason(run)
 
@@ -198,26 +213,6 @@ def test_a_run_that_was_killed(tmp_path, potcars):
     assert "OUTCAR ends before its timing" in reason(run)
 
 
-def test_unconverged_runs(tmp_path, potcars, run):
-    bad = finished_run(tmp_path / "run", potcars, mode="unconverged")
-    assert "not self-consistent: 120 electronic steps" in reason(bad, "not_converged")
-    (bad / "OUTCAR").unlink()
-    assert "not self-consistent" in reason(bad, "not_converged")
-    assert read_run(bad, accept_unconverged=True).record["status"] == "ok"
-
-
-def test_unrelaxed_ions(run):
-    edit(run / "vasprun.xml", r'"NSW">0', '"NSW">1000')
-    assert read_run(run).record["status"] == "ok"
-    edit(run / "vasprun.xml", r'"IBRION">-1', '"IBRION">2')
-    assert read_run(run).record["status"] == "ok"  # one step of a thousand: it stopped by itself
-    edit(run / "vasprun.xml", r'"NSW">1000', '"NSW">2')
-    step = found(r"(?s) <calculation>.*</calculation>\n", (run / "vasprun.xml").read_text())
-    edit(run / "vasprun.xml", r" <calculation>", step + " <calculation>")
-    assert "ions not relaxed when the run ended (ionic steps: 2)" in reason(run, "not_converged")
-    assert read_run(run, accept_unconverged=True).record["status"] == "ok"
-
-
 def test_of_several_ionic_steps_the_last_counts(run):
     text = (run / "vasprun.xml").read_text()
     step = found(r"(?s) <calculation>.*</calculation>\n", text)
@@ -242,6 +237,24 @@ def test_functionals(run):
     assert read_run(run, functional=None).record["status"] == "ok"
 
 
+def test_dispersion_is_another_functional(run):
+    plain = (run / "vasprun.xml").read_text()
+    outcar = (run / "OUTCAR").read_text()
+    edit(run / "vasprun.xml", " </incar>", '  <i type="int" name="IVDW">    12</i>\n </incar>')
+    assert "computed with PBE+D, expected PBE (functional: null" in reason(run)
+    assert read_run(run, functional="PBE+D").record["status"] == "ok"
+    (run / "vasprun.xml").write_text(plain)
+    edit(run / "vasprun.xml", "</parameters>", '<i type="logical" name="LUSE_VDW"> T  </i>\\g<0>')
+    assert "computed with PBE+vdW-DF, expected PBE" in reason(run)
+    (run / "vasprun.xml").unlink()
+    tags = ("   IVDW = 11", "   LVDW = .TRUE.", "   LUSE_VDW = .TRUE.")
+    for line in (*tags, " Edisp (eV)  -28.80731", "  Edisp (eV):     -0.60843"):
+        (run / "OUTCAR").write_text(outcar.replace("   LEXCH", f"{line}\n   LEXCH", 1))
+        assert "computed with PBE+" in reason(run)
+    (run / "OUTCAR").write_text(outcar.replace("   LEXCH", "   IVDW   =      0\n   LEXCH", 1))
+    assert read_run(run).record["status"] == "ok"
+
+
 @pytest.mark.parametrize(
     ("settings", "titles", "expected"),
     [
@@ -252,6 +265,10 @@ def test_functionals(run):
         ({"GGA": "PE", "LHFCALC": " T  "}, [], "hybrid"),
         ({"GGA": "--", "METAGGA": "R2SCAN"}, ["PAW_PBE O"], "R2SCAN"),
         ({"LDAU": "T"}, ["PAW_PBE O"], "PBE+U"),
+        ({"IVDW": "    12"}, ["PAW_PBE O"], "PBE+D"),
+        ({"IVDW": "0", "LVDW": " F  "}, ["PAW_PBE O"], "PBE"),
+        ({"LVDW": " T  ", "LDAU": "T"}, ["PAW_PBE O"], "PBE+D+U"),
+        ({"GGA": "MK", "LUSE_VDW": "T"}, [], "optB86b+vdW-DF"),
         ({"GGA": "ZZ"}, [], "GGA=ZZ"),
         ({}, [], None),
     ],
@@ -338,39 +355,6 @@ def test_identity_follows_the_files(run):
     ]  # fmt: skip
     os.utime(run / "CHGCAR", (1, 1))
     assert outputs.identity(crystal, OutputsSpec()) != first
-
-
-def test_energies_of_isolated_atoms(tmp_path, potcars, run):
-    folder = tmp_path / "atoms"
-    finished_atom("O", folder / "O", potcars)
-    finished_atom("Mg", folder / "small", potcars, box_angstrom=6.0)
-    shutil.copytree(run, folder / "crystal")
-    row = outputs.atomic_reference("O", OutputsSpec(atoms_path=str(folder)), tmp_path)
-    assert (row["status"], row["energy_ev"]) == ("ok", -5)
-    edge = r"(?m)^ +6\.\d+ +0"
-    edit(folder / "small" / "POSCAR", edge, "5.0 0")
-    given = OutputsSpec(atomic_energies_ev={"O": -1.9}, atoms_path=str(folder))
-    assert outputs.atomic_reference("O", given, tmp_path)["energy_ev"] == -1.9
-    none = outputs.atomic_reference("Ti", given, tmp_path)
-    assert none["reason"] == (
-        "no energy of the isolated Ti atom: it holds no run of this atom alone in a box"
-    )
-    nothing = outputs.atomic_reference("Ti", OutputsSpec(), tmp_path)
-    assert "set atoms_path or atomic_energies_ev" in nothing["reason"]
-    lost = outputs.atomic_reference("O", OutputsSpec(atoms_path=str(tmp_path / "x")), tmp_path)
-    assert "is not a folder" in lost["reason"]
-    with pytest.raises(ValueError, match="not the symbol of an element"):
-        OutputsSpec(atomic_energies_ev={"Oo": 1.0})
-
-
-def test_an_elemental_crystal_is_no_isolated_atom(tmp_path, potcars):
-    folder = tmp_path / "atoms"
-    finished_atom("O", folder / "O", potcars)
-    for name in ("CHGCAR", "LOCPOT", "vasprun.xml"):
-        (folder / "O" / name).unlink(missing_ok=True)
-    edit(folder / "O" / "OUTCAR", r"(?m)^ +12\.000000000", "  2.500000000")
-    row = outputs.atomic_reference("O", OutputsSpec(atoms_path=str(folder)), tmp_path)
-    assert "a box of 2.5 Å" in row["reason"]
 
 
 def test_readers_alone(run):

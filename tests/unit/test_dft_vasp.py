@@ -5,7 +5,6 @@ import importlib.util
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from rhoflow.dft import vasp, vasp_potcar
 from rhoflow.dft.prepare import prepare_atoms, prepare_crystals
 from rhoflow.dft.vasp import VaspSpec
 from rhoflow.dft.vasp_inputs import crystal_inputs, element_order, kpoint_mesh
+from rhoflow.dft.vasp_potcar import potcar_state
 from rhoflow.errors import DataError, EngineError
 
 needs_custodian = pytest.mark.skipif(
@@ -101,6 +101,26 @@ def test_inputs_of_isolated_atoms(tmp_path):
     structure = Poscar.from_file(tmp_path / "Ti" / "POSCAR", check_for_potcar=False).structure
     np.testing.assert_allclose(structure.lattice.abc, [12, 12.1, 12.2])
     assert Kpoints.from_file(tmp_path / "O" / "KPOINTS").kpts == [(1, 1, 1)]
+
+
+@pytest.mark.parametrize(("element", "potcar"), [("Gd", "Gd_3"), ("Eu", "Eu_2"), ("Yb", "Yb_2")])
+def test_atoms_with_f_electrons_in_the_core_have_no_known_moment(
+    potcars, tmp_path, element, potcar
+):
+    row = vasp.atomic_reference(element, vasp_spec(potcars), tmp_path / "atom.txt")
+    assert row["status"] == "failed"
+    assert f"POTCAR {potcar} keeps f electrons in the core" in row["reason"]
+    assert row["reason"].endswith("give atomic_energies_ev")
+    given = vasp_spec(potcars, atomic_energies_ev={element: -1.5})
+    assert vasp.atomic_reference(element, given, tmp_path / "atom.txt")["status"] == "ok"
+
+
+def test_such_atoms_are_left_out_of_the_inputs_with_a_warning(tmp_path, caplog):
+    prepare_atoms(["Gd", "O", "La"], VaspSpec(), tmp_path)
+    assert {p.name for p in tmp_path.iterdir()} == {"O", "La"}
+    assert "no inputs of the Gd atom: POTCAR Gd_3 keeps f electrons in the core" in caplog.text
+    prepare_atoms(["Gd"], VaspSpec(potcar_symbols={"Gd": "Gd"}), tmp_path)
+    assert (tmp_path / "Gd" / "INCAR").exists()
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "", ".hidden", "a\nb", "/abs"])
@@ -206,13 +226,44 @@ def test_identity_holds_the_potcars(potcars, tmp_path):
     assert vasp.identity(unknown, vasp_spec(potcars))["potcars"]["Zr_sv"] is None
 
 
+def test_the_state_of_potcars_follows_their_files(potcars, tmp_path):
+    folder = Path(shutil.copytree(potcars, tmp_path / "licensed"))
+    spec = vasp_spec(folder)
+    first = potcar_state(spec)
+    assert len(first) == 64
+    assert potcar_state(spec) == first
+    assert potcar_state(spec, ["O", "Mg"]) == potcar_state(spec, ["Mg", "O", "O"]) != first
+    oxygen = potcar_state(spec, ["O"])
+    os.utime(folder / "potpaw_PBE" / "Mg" / "POTCAR", (1, 1))
+    assert potcar_state(spec) != first
+    assert potcar_state(spec, ["O"]) == oxygen
+    moved = Path(shutil.copytree(folder, tmp_path / "moved"))
+    assert potcar_state(vasp_spec(moved)) == potcar_state(spec)
+    assert potcar_state(vasp_spec(folder, potcar_symbols={"O": "O_s"}), ["O"]) != oxygen
+    assert potcar_state(VaspSpec()) == ""
+    assert potcar_state(VaspSpec(potcar_folder=str(tmp_path / "nowhere"))) == ""
+
+
+def test_a_packed_potcar_without_folder_counts_too(potcars, tmp_path):
+    content = (potcars / "potpaw_PBE" / "O" / "POTCAR").read_bytes()
+    empty = potcar_state(vasp_spec(tmp_path))
+    (tmp_path / "POTCAR.O.gz").write_bytes(gzip.compress(content))
+    assert potcar_state(vasp_spec(tmp_path)) != empty
+
+
+def test_a_dispersion_correction_of_the_settings_is_demanded():
+    assert VaspSpec().demands().functional == "PBE"
+    assert VaspSpec(incar={"IVDW": 12}).demands().functional == "PBE+D"
+    assert VaspSpec(incar={"IVDW": 0}).demands().functional == "PBE"
+
+
 def test_what_befalls_every_structure_is_an_engine_error(potcars, tmp_path):
     log = tmp_path / "log.txt"
-    with pytest.raises(EngineError, match="potcar_folder is not set"):
+    with pytest.raises(EngineError, match=r"engines\.NAME\.potcar_folder is .*target inputs"):
         vasp.identity(MGO, VaspSpec())
-    with pytest.raises(EngineError, match="is not a folder"):
+    with pytest.raises(EngineError, match=r"engines\.NAME\.potcar_folder: '.*' is not a folder"):
         vasp.identity(MGO, VaspSpec(potcar_folder=str(tmp_path / "nowhere")))
-    with pytest.raises(EngineError, match="command is not set"):
+    with pytest.raises(EngineError, match=r"engines\.NAME\.command is not set"):
         vasp.calculate(MGO, VaspSpec(potcar_folder=str(potcars)), log)
     nowhere = VaspSpec(potcar_folder=str(potcars), command="no_such_vasp -x")
     with pytest.raises(EngineError, match="no program 'no_such_vasp'"):
@@ -305,44 +356,6 @@ def test_isolated_atoms(potcars, tmp_path):
     assert bad["status"] == "failed"
     missing = vasp.atomic_reference("Zr", vasp_spec(potcars), tmp_path / "Zr.txt")
     assert "no POTCAR of Zr_sv" in missing["reason"]
-
-
-@needs_custodian
-def test_vasp_ends_with_a_worker_that_is_killed(potcars, tmp_path):
-    """A time limit kills the worker outright; VASP must not run on."""
-    code = (
-        "import sys; from pathlib import Path; from tests.vasp_runs import *; "
-        "from rhoflow.dft import vasp; "
-        f"vasp.calculate(MGO, vasp_spec(Path({str(potcars)!r}), 'sleep'), "
-        f"Path({str(tmp_path / 'run.txt')!r}))"
-    )
-    root = Path(__file__).parents[2]
-    env = environment()
-    env["PYTHONPATH"] = os.pathsep.join([env["PYTHONPATH"], str(root)])
-    worker = subprocess.Popen([sys.executable, "-c", code], env=env)
-    pid_file = tmp_path / "run.vasp" / "pid"
-    assert _within(60, lambda: pid_file.exists() and pid_file.read_text())
-    pid = int(pid_file.read_text())
-    worker.send_signal(signal.SIGKILL)
-    worker.wait()
-    assert _within(20, lambda: not _runs(pid))
-
-
-def _within(seconds: float, true) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if true():
-            return True
-        time.sleep(0.1)
-    return False
-
-
-def _runs(pid: int) -> bool:
-    """Whether a process is there and no mere entry of the table."""
-    try:
-        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
 
 
 def test_the_stand_in_says_what_it_is(tmp_path):

@@ -42,6 +42,15 @@ def test_long_details_are_cut_and_missing_ones_left_out():
     assert "nan" not in {t.get_text() for t in ax.texts}
 
 
+def test_a_dollar_is_a_dollar():
+    table = funnel(0, 1, detail=r"contains $_{ and $\nonsense$")
+
+    (ax,) = funnel_figure(table).axes
+
+    assert render(funnel_figure(table))
+    assert not any(t.get_parse_math() for t in ax.texts if "$" in t.get_text())
+
+
 def test_an_empty_source_draws_and_equal_tables_give_equal_bytes():
     assert render(funnel_figure(funnel(0, 0, found=0)))
     assert render(funnel_figure(funnel(0, 7))) == render(funnel_figure(funnel(0, 7)))

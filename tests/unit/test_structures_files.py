@@ -12,7 +12,8 @@ from pymatgen.io.cif import CifWriter
 from pymatgen.io.vasp import Poscar
 
 from rhoflow.errors import ConfigError
-from rhoflow.structures.files import FilesSource, read_files
+from rhoflow.structures.files import FilesSource, fingerprint, read_files
+from rhoflow.structures.select import SelectionSpec, select
 
 CIF = """data_{name}
 _chemical_formula_sum '{formula}'
@@ -230,6 +231,58 @@ def test_file_without_permission(tmp_path):
     (tmp_path / "a.cif").chmod(0)
 
     assert only(tmp_path).structure is None
+
+
+def test_names_that_are_no_text_are_shown_as_such_and_stay_apart(tmp_path):
+    names = [b"a b.cif", b"a\nb.cif", b"a\tb.cif", b"n\xff.cif", b"\x01.cif"]
+    for name in names:
+        (tmp_path / os.fsdecode(name)).write_text(cif())
+
+    candidates = read(tmp_path)
+
+    told = [c.source_id for c in candidates]
+    assert sorted(told) == [".cif", "a b.cif", "a b.cif-2", "a b.cif-3", "n\\udcff.cif"]
+    assert all(c.structure is not None for c in candidates)
+    assert fingerprint(FilesSource(path=str(tmp_path)))
+    result = select(candidates, SelectionSpec(size=1, drop_duplicates=False), source="files")
+    result.structures.to_parquet(tmp_path / "t.parquet")
+
+
+def test_an_at_sign_in_a_name_is_no_index(tmp_path):
+    write(tmp_path / "x.xyz", [bulk("MgO", "rocksalt", a=a) for a in (4.1, 4.2)], format="extxyz")
+    (tmp_path / "x.xyz").rename(tmp_path / "x@0.xyz")
+
+    assert [c.source_id for c in read(tmp_path)] == ["x@0.xyz#1", "x@0.xyz#2"]
+
+
+def test_hidden_folders_are_left_out(tmp_path):
+    for name in ("a.cif", ".trash/b.cif", "c/.git/d/e.cif"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(cif())
+
+    assert [c.source_id for c in read(tmp_path)] == ["a.cif"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeff" + cif(),
+        cif().replace("data_", "DATA_").replace("loop_", "LOOP_"),
+        cif().replace("data_", "Data_").replace("loop_", "Loop_"),
+    ],
+)
+def test_cif_with_a_byte_order_mark_or_keywords_in_capitals(tmp_path, text):
+    (tmp_path / "a.cif").write_text(text, encoding="utf-8")
+
+    candidate = only(tmp_path)
+
+    assert candidate.structure is not None, candidate.reason
+    assert candidate.structure.composition.reduced_formula == "MgO"
+
+
+def test_a_home_that_is_not_known():
+    with pytest.raises(ConfigError, match="no home folder is known for '~nobody-here'"):
+        read("~nobody-here/x")
 
 
 def test_missing_folder(tmp_path):

@@ -1,5 +1,6 @@
 """ICSD exports: what an entry states, the filters on it, and the layout's quirks."""
 
+import os
 from datetime import date
 
 import pytest
@@ -17,6 +18,7 @@ from rhoflow.structures.icsd import (
     TEMPERATURE,
     YEAR,
     ICSDSource,
+    icsd_fingerprint,
     icsd_steps,
     read_entry,
     read_icsd,
@@ -143,13 +145,72 @@ def test_theory_is_accepted_on_demand(tmp_path):
     assert EXPERIMENTAL not in icsd_steps(ICSDSource(path=".", accept_theoretical=True))
 
 
-@pytest.mark.parametrize("value", ["?", ".", "''", "cold", "-196", "0"])
+@pytest.mark.parametrize("value", ["?", ".", "''", "0"])
 def test_what_is_not_stated_passes_or_falls_as_told(tmp_path, value):
     text = entry(extra=f"_cell_measurement_temperature {value}")
 
     assert only(tmp_path, text, max_temperature_k=300).structure is not None
     candidate = only(tmp_path, text, max_temperature_k=300, accept_unstated=False)
     assert candidate.reason == "temperature not stated"
+
+
+@pytest.mark.parametrize(
+    ("value", "kelvin"),
+    [
+        ("1273", 1273), ("'1273 K'", 1273), ("1273K", 1273), ("'1273(5)K'", 1273),
+        ("'1000 C'", 1273.15), ("1000 C", 1273.15), ("'1000(5) °C'", 1273.15), ("'-196 C'", 77.15),
+        ("1.273e3", 1273),
+    ],
+)  # fmt: skip
+def test_temperatures_with_units(value, kelvin):
+    stated = read_entry(CifBlock(entry(extra=f"_cell_measurement_temperature {value}").strip()))
+
+    assert stated.temperature_k == pytest.approx(kelvin)
+    assert not stated.unclear
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "settings", "step"),
+    [
+        *[("_cell_measurement_temperature", value, {"max_temperature_k": 9999}, TEMPERATURE)
+          for value in ("900-1000", "'900 - 1000'", ">900", "1,273", "cold", "-196", "'900 F'")],
+        ("_cell_measurement_pressure", "'1 to 2 GPa'", {"max_pressure_kpa": 1e9}, PRESSURE),
+        ("_cell_measurement_pressure", "1,5", {"max_pressure_kpa": 1e9}, PRESSURE),
+        ("_refine_ls_R_factor_all", "<0.05", {"max_r_value": 1}, R_VALUE),
+        ("_refine_ls_R_factor_all", "0,05", {"max_r_value": 1}, R_VALUE),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("accept", [True, False])
+def test_what_is_stated_unclearly_falls_by_that_name(tmp_path, tag, value, settings, step, accept):
+    candidate = only(tmp_path, entry(extra=f"{tag} {value}"), accept_unstated=accept, **settings)
+
+    told = value.strip("'")
+    assert (candidate.step, candidate.structure) == (step, None)
+    assert candidate.reason == f"{step} stated as '{told}', which is no single value"
+    assert only(tmp_path, entry(extra=f"{tag} {value}")).structure is not None
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "field", "expected"),
+    [
+        ("_cell_measurement_pressure", "'1.5(1) GPa'", "pressure_kpa", 1.5e6),
+        ("_cell_measurement_pressure", "'20 kbar'", "pressure_kpa", 2e6),
+        ("_refine_ls_R_factor_all", "'5.3 %'", "r_value", 0.053),
+    ],
+)
+def test_pressures_and_r_values_with_units(tag, value, field, expected):
+    stated = read_entry(CifBlock(entry(extra=f"{tag} {value}").strip()))
+
+    assert getattr(stated, field) == pytest.approx(expected)
+
+
+def test_names_of_files_that_are_no_text_stop_nothing(tmp_path):
+    no_code = entry().replace("_database_code_ICSD 1001", "")
+    for name in (b"a\xff.cif", b"b\n.cif"):
+        (tmp_path / os.fsdecode(name)).write_text(no_code)
+
+    assert [c.source_id for c in read(tmp_path)] == ["a\\udcff.cif", "b .cif"]
+    assert icsd_fingerprint(ICSDSource(path=str(tmp_path)))
 
 
 def test_the_funnel_shows_the_source_first(tmp_path):

@@ -152,6 +152,26 @@ def test_a_key_with_a_line_break_in_it_is_not_sent(monkeypatch):
     assert "ab" not in str(error.value).split()
 
 
+def test_a_key_of_another_length_is_not_sent(monkeypatch):
+    monkeypatch.setenv("MP_API_KEY", "x7" * 8)
+    with pytest.raises(ConfigError, match=r"the key in MP_API_KEY has 16 characters.*has 32") as e:
+        read_materials_project(MaterialsProjectSource())
+    assert "x7" not in str(e.value)
+
+
+@pytest.mark.parametrize("version", [f'"{KEY}"', '"two\\nlines"', '"' + "9" * 41 + '"', "7", "{}"])
+def test_only_what_looks_like_a_version_is_logged(read, caplog, version):
+    caplog.set_level(logging.DEBUG)
+    escaped = version.replace(KEY, "".join(f"\\u{ord(c):04x}" for c in KEY))
+
+    read(database(document(), heartbeat=Reply(f'{{"db_version": {escaped}}}')))
+
+    assert "database version" not in caplog.text
+    assert KEY not in caplog.text
+    read(database(document()))
+    assert "database version 2026.1" in caplog.text
+
+
 def test_no_client(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "mp_api.client.routes.materials.summary", None)
     with pytest.raises(EngineError, match="mp-api, which is not installed"):

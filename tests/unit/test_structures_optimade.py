@@ -195,6 +195,8 @@ def nonsense(request):
         (lambda r: Reply("", status=301, headers={"location": "http://example.org/v1"}),
          "redirects to another host"),
         (lambda r: Reply("", status=302, headers={"location": r.path}), "redirects more than"),
+        (lambda r: Reply("", status=302, headers={"location": "http://[::1"}),
+         "redirects to something that is no web address"),
         (lambda r: Reply("x" * 2_000_000), "an answer of more than 1 MB"),
         (lambda r: Reply("{", headers={"content-length": "100"}), "no answer from .* after 2"),
         (lambda r: Reply(b"\x1f\x8bno", headers={"content-encoding": "gzip"}), "no answer from"),
@@ -213,6 +215,12 @@ def test_a_slow_server_ends_the_query_in_time(reply):
     with pytest.raises(DataError, match=r"after 2 attempts \((timed out|answer not complete)"):
         read_from(lambda request: reply, timeout_s=0.4)
     assert time.monotonic() - started < 6
+
+
+def test_connections_are_used_again_under_watch():
+    replies = [Reply(page(entry("a"), following="/v1/structures?page=2")), Reply(page(entry("b")))]
+
+    assert [c.source_id for c in read_from(lambda request: replies.pop(0))] == ["a", "b"]
 
 
 def test_nobody_listens():
@@ -280,7 +288,8 @@ def test_shared_and_vacant_sites_are_partly_occupied():
         (entry(species=shared("vacancy", concentration=[1])), "holds no atom"),
         (entry(species=shared("Mg", concentration=[0.5, 0.5])), "1 symbols and 2 concentrations"),
         ({"id": "a", "attributes": []}, "unreadable"),
-        ({"id": "a"}, "attributes"),
+        ({"id": "a"}, "unreadable: lacks attributes"),
+        (entry(species=[None]), "unreadable: holds a value of another kind than expected"),
         ({"attributes": {}}, "no species_at_sites"),
         ("text", "an entry that is no object"),
         (None, "an entry that is no object"),

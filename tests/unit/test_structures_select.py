@@ -252,6 +252,24 @@ def test_too_few_says_all():
     assert "Set size to 3 or less" in text
 
 
+def test_too_few_names_usual_reasons_with_an_example():
+    cold = [Candidate(f"t{i}", None, f"unreadable: {i} K, sort of") for i in range(3)]
+    odd = Candidate("z", None, "unreadable: empty file")
+
+    with pytest.raises(DataError) as error:
+        run([odd, *cold], size=5, min_size=2)
+    lines = str(error.value).splitlines()
+
+    place = next(i for i, line in enumerate(lines) if line.startswith("  readable"))
+    assert lines[place + 1 : place + 3] == [
+        "    3 as t0: unreadable: 0 K, sort of", "    1 as z: unreadable: empty file",
+    ]  # fmt: skip
+    assert lines[0].endswith("leaves 0 structures, but min_size is 2:")
+    assert "0 or less" not in lines[-1]
+    with pytest.raises(DataError, match="Set min_size to 1 or less, loosen"):
+        run(many(1), size=5, min_size=2)
+
+
 def test_min_size_accepts_fewer():
     selection = run(many(6), size=30, min_size=5)
 

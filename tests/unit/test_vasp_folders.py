@@ -1,5 +1,6 @@
 """Finished VASP runs in trees of folders: what counts as one, its structure, its fingerprint."""
 
+import errno
 import gzip
 import os
 import shutil
@@ -49,6 +50,53 @@ def test_runs_are_found_at_any_depth(run, tmp_path):
     assert formula(candidates[0]) == "MgO"
     alone = list(read_outputs(OutputsSource(path=str(run))))
     assert [c.source_id for c in alone] == ["MgO"]
+
+
+def test_a_link_to_itself_hides_no_folder(run):
+    (run.parent / "a_loop").symlink_to(run.parent / "a_loop")
+    (run / "CHGCAR.old").symlink_to(run / "CHGCAR.old")
+    assert [r.name for r in find_runs(run.parent)] == ["MgO"]
+
+
+@pytest.fixture
+def closed(monkeypatch):
+    """Folders of this name cannot be looked into; root, who may run the tests, always can."""
+    scandir = os.scandir
+
+    def refusing(path="."):
+        if Path(os.fsdecode(path)).name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+
+
+def test_a_folder_without_permission_is_rejected_with_a_reason(run, closed, tmp_path):
+    place = Path(shutil.move(run, run.parent / "closed"))
+    (run.parent / "open").mkdir()
+    (run.parent / "open" / "OUTCAR").write_text("not of VASP")
+    spec = OutputsSource(path=str(run.parent))
+    first, second = read_outputs(spec)
+    assert (first.source_id, first.structure) == ("closed", None)
+    assert first.reason == "unreadable: the folder cannot be read: Permission denied"
+    assert second.source_id == "open"
+    assert fingerprint(spec)
+    with pytest.raises(ConfigError, match="Permission denied; expected a folder that you may"):
+        read_outputs(OutputsSource(path=str(place)))
+    row = outputs.atomic_reference("O", OutputsSpec(atoms_path=str(run.parent)), tmp_path)
+    assert "closed: the folder cannot be read: Permission denied" in row["reason"]
+
+
+def test_a_folder_whose_files_cannot_be_seen(run, monkeypatch):
+    """Readable but not searchable: names are told, what they are is not."""
+
+    def refusing(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", refusing)
+    (only,) = find_runs(run)
+    assert only.problem == "the folder cannot be read: Permission denied"
+    assert "cannot be read: Permission denied" in read_run(run).record["reason"]
 
 
 def test_names_that_no_table_can_hold(run):

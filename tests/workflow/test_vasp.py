@@ -115,4 +115,4 @@ def test_vasp_without_a_licence_writes_inputs_and_runs_nothing(tmp_path):
     assert (tmp_path / folder / "atoms" / "O" / "INCAR").exists()
     code, output = snakemake(tmp_path, settings, "results/dft/oxides/targets.parquet")
     assert code != 0
-    assert "dft.potcar_folder is not set" in output
+    assert "engines.NAME.potcar_folder is not set" in output

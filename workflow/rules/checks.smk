@@ -1,13 +1,6 @@
 """Checks: data sets against known oxides, and against each other."""
 
 
-def compared(wildcards, side, what):
-    """The structures or targets of one side of a comparison."""
-    dataset = getattr(CONFIG.comparisons[wildcards.comparison], side)
-    folder = {"structures": "structures", "targets": "dft"}[what]
-    return f"results/{folder}/{dataset}/{what}.parquet"
-
-
 rule figure_known:
     """Volumes, gaps and bulk moduli of well-known oxides, and E_H of every stored density."""
     input:

@@ -1,5 +1,7 @@
 """What the rules share: specs as plain dicts, shards, resources by attempt."""
 
+from rhoflow.dft.vasp_atoms import atoms_state
+from rhoflow.dft.vasp_potcar import potcar_state
 from rhoflow.structures.sources import source_fingerprint
 
 PREDICTIONS = "results/predictions/{study}/{arm}/{target}/{redraws}.parquet"
@@ -114,6 +116,17 @@ def engine(wildcards):
     return found(CONFIG.engines[dataset_spec(wildcards).engine])
 
 
+def licence_state(wildcards):
+    """Names, sizes and times of the POTCARs that an engine takes, so that a new one counts."""
+    settings = engine(wildcards)
+    return potcar_state(settings) if settings.kind == "vasp" else ""
+
+
+def finished_atoms_state(wildcards):
+    """The same of finished runs of isolated atoms."""
+    return atoms_state(engine(wildcards))
+
+
 def at_once(wildcards):
     """Calculations of a job at once; VASP's command takes the cores itself."""
     return 1 if engine(wildcards).kind == "vasp" else 8
@@ -156,6 +169,13 @@ def archive_outputs(dataset):
         f"results/archives/{dataset}/atoms.parquet",
         *shard_files(pattern, dataset),
     ]
+
+
+def compared(wildcards, side, what):
+    """The structures or targets of one side of a comparison."""
+    dataset = getattr(CONFIG.comparisons[wildcards.comparison], side)
+    folder = {"structures": "structures", "targets": "dft"}[what]
+    return f"results/{folder}/{dataset}/{what}.parquet"
 
 
 # descriptors -----------------------------------------------------------------------------

@@ -25,6 +25,7 @@ rule dft_run:
     params:
         spec=lambda wildcards: engine(wildcards).crystal_settings(),
         site=lambda wildcards: engine(wildcards).site_settings(),
+        licence_state=licence_state,
         g_store=CONFIG.density.g_store,
         shard_size=lambda wildcards: dataset_spec(wildcards).shard_size,
         done=DFT_DONE,
@@ -52,6 +53,8 @@ rule dft_atoms:
     params:
         spec=lambda wildcards: engine(wildcards).atom_settings(),
         site=lambda wildcards: engine(wildcards).site_settings(),
+        licence_state=licence_state,
+        atoms_state=finished_atoms_state,
         done=DFT_DONE,
     script:
         "../../scripts/dft_atoms.py"

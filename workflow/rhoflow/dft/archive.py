@@ -50,10 +50,11 @@ def identity(crystal: Crystal, spec: ArchiveSpec) -> dict[str, Any]:
 def calculate(crystal: Crystal, spec: ArchiveSpec, log_path: Path) -> Result:
     """Look up one crystal by the entry that its ``origin`` (``file#id``) names."""
     try:
-        file, _, entry = (crystal.origin or "").rpartition("#")
+        stem, _, entry = (crystal.origin or "").partition(".parquet#")
+        file = f"{stem}.parquet"
         table, densities, potentials = _shard(file)
         if entry not in table.index:
-            raise DataError(f"{file or 'no file'}: holds no entry '{entry}'")
+            raise DataError(f"{file}: holds no entry '{entry}'")
         row = table.loc[entry]
         if entry not in densities and row["status"] == tables.STATUS_OK:
             raise DataError(f"{file}: the density of '{entry}' is missing beside it")
@@ -73,7 +74,8 @@ def calculate(crystal: Crystal, spec: ArchiveSpec, log_path: Path) -> Result:
 def _shard(file: str) -> tuple[pd.DataFrame, dict[str, Spectrum], dict[str, Spectrum]]:
     """Table, densities and potentials of one shard, read once a process."""
     stem = file.removesuffix(".parquet")
-    table = io.read_archive_table(file).set_index("material_id", drop=False)
+    table = io.read_archive_table(file).drop_duplicates("material_id")
+    table = table.set_index("material_id", drop=False)
     try:
         densities = io.read_spectra(f"{stem}.density.npz", field="density")
         potentials = io.read_spectra(f"{stem}.potential.npz", field="potential")

@@ -144,7 +144,7 @@ class Engine(Protocol):
 def load_engine(kind: str) -> Engine:
     """The engine of that name."""
     if kind not in ENGINES:
-        raise ConfigError(f"dft.kind: no engine '{kind}'{did_you_mean(kind, ENGINES)}")
+        raise ConfigError(f"engines: no kind of engine '{kind}'{did_you_mean(kind, ENGINES)}")
     return cast(Engine, import_module(ENGINES[kind]))
 
 

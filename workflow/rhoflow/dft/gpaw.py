@@ -130,7 +130,7 @@ def version() -> str:
         return f"{installed_version('gpaw')}, gpaw-data {installed_version('gpaw-data')}"
     except PackageNotFoundError as error:
         raise EngineError(
-            f"dft.kind gpaw: the package {error.name} is not installed in this environment; "
+            f"engine gpaw: the package {error.name} is not installed in this environment; "
             "install envs/dft.yaml (pip: CC=g++ pip install gpaw gpaw-data)"
         ) from error
 

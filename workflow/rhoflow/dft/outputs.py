@@ -30,7 +30,8 @@ class OutputsSpec(AtomsSpec):
     )
     accept_unconverged: bool = Field(
         default=False,
-        description="Take runs whose electronic or ionic steps ended before they converged.",
+        description="Take runs whose electronic or ionic steps ended before they converged; their "
+        "records' reason says so.",
     )
 
     def demands(self) -> Demands:
@@ -102,7 +103,11 @@ def _run_of(crystal: Crystal) -> RunFiles | None:
 
 
 def atom_identity(element: str, spec: OutputsSpec) -> dict[str, Any]:
-    """The element, and the finished runs that may tell its energy."""
+    """The element, and the finished runs that may tell its energy.
+
+    Raises:
+        EngineError: ``atoms_path`` is not a folder.
+    """
     return finished_identity(element, spec)
 
 
@@ -116,6 +121,9 @@ def atomic_reference(element: str, spec: OutputsSpec, log_path: Path) -> dict[st
 
     Returns:
         A row of ``tables.ATOMS``; status ``failed`` with a reason where it cannot be had.
+
+    Raises:
+        EngineError: ``atoms_path`` is not a folder.
     """
     known = known_reference(element, spec, spec.demands())
     if known is not None:

@@ -6,14 +6,11 @@ outputs are read by the same code as finished runs (``vasp_terms``).
 
 import re
 import shlex
-import shutil
-from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any, Literal
-from uuid import uuid4
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -34,10 +31,11 @@ from rhoflow.dft.vasp_inputs import (
     preset_names,
 )
 from rhoflow.dft.vasp_potcar import SYMBOL, fingerprint, highest_cutoff, licensed_folder, potcar
-from rhoflow.dft.vasp_run import check_command, run, tidy
+from rhoflow.dft.vasp_run import check_command, new_folder, run, settle
 from rhoflow.dft.vasp_terms import Demands, read_result
 from rhoflow.errors import DataError, EngineError, did_you_mean
 from rhoflow.vasp.folders import runs_at
+from rhoflow.vasp.output import has_dispersion
 from rhoflow.vasp.run import SAME_PLACE_ANGSTROM, displacement, read_account
 
 # Tags that settings of their own decide, or that would change what is computed.
@@ -155,7 +153,9 @@ class VaspSpec(AtomsSpec, SpinSpec):
 
     def demands(self) -> Demands:
         """What a run must be to be taken."""
-        return Demands(load_preset(self.preset).functional)
+        tags = {tag: str(value) for tag, value in self.incar.items()}
+        dispersion = "+D" if has_dispersion(tags) else ""
+        return Demands(load_preset(self.preset).functional + dispersion)
 
 
 SPEC = VaspSpec
@@ -172,7 +172,7 @@ def version() -> str:
         return f"VASP, custodian {installed_version('custodian')}"
     except PackageNotFoundError as error:
         raise EngineError(
-            "dft.kind vasp: the package custodian is not installed in this environment; install "
+            "engine vasp: the package custodian is not installed in this environment; install "
             "envs/dft.yaml (pip install custodian)"
         ) from error
 
@@ -224,36 +224,25 @@ def calculate(crystal: Crystal, spec: VaspSpec, log_path: Path) -> Result:
         EngineError: no licensed folder, no such command, or custodian is not installed.
     """
     header = {"engine": "vasp", "n_atoms": crystal.n_atoms}
-    folder = log_path.with_name(f"{log_path.stem}.{uuid4().hex}.vasp")
+    folder = new_folder(log_path, spec.keep)
     try:
         inputs = crystal_inputs(crystal, spec)
         problem, corrected = _run(inputs, spec, folder)
         result = _parse(crystal, inputs, spec, folder, log_path, problem)
     except EngineError:
+        settle(folder, log_path, spec.keep, failed=True)
         raise
     # VASP, custodian and their files fail in more ways than can be listed; one structure's must
     # not end the others.
     except Exception as error:
-        _settle(folder, log_path, spec, failed=True)
+        settle(folder, log_path, spec.keep, failed=True)
         return Result({**header, "status": "failed", "reason": _reason(error)}, None)
-    _settle(folder, log_path, spec, failed=result.spectrum is None)
+    unsettled = settle(folder, log_path, spec.keep, failed=result.spectrum is None)
     record = {**header, **result.record}
-    if corrected and record["status"] == "ok":
-        record["reason"] = f"custodian corrected: {', '.join(corrected)}"
+    told = f"custodian corrected: {', '.join(corrected)}" if corrected else ""
+    if record["status"] == "ok":
+        record["reason"] = "; ".join(filter(None, [told, record["reason"], unsettled])) or None
     return replace(result, record=record)
-
-
-def _settle(folder: Path, log_path: Path, spec: VaspSpec, *, failed: bool) -> None:
-    """Keep what is to be kept of a run, beside its log.
-
-    While it runs it has a folder of its own: another job may run the same structure.
-    """
-    tidy(folder, spec.keep, failed=failed)
-    final = log_path.with_suffix(".vasp")
-    # Where both end at once, either one's files will do.
-    with suppress(OSError):
-        shutil.rmtree(final, ignore_errors=True)
-        folder.rename(final)
 
 
 def _reason(error: Exception) -> str:
@@ -309,7 +298,11 @@ def _parse(
 
 
 def atom_identity(element: str, spec: VaspSpec) -> dict[str, Any]:
-    """The element, and the finished runs that may tell its energy."""
+    """The element, and the finished runs that may tell its energy.
+
+    Raises:
+        EngineError: ``atoms_path`` is not a folder.
+    """
     return finished_identity(element, spec)
 
 
@@ -325,13 +318,14 @@ def atomic_reference(element: str, spec: VaspSpec, log_path: Path) -> dict[str, 
         A row of ``tables.ATOMS``; status ``failed`` with a reason where it cannot be had.
 
     Raises:
-        EngineError: no licensed folder, no such command, or custodian is not installed.
+        EngineError: no licensed folder, no such command, no such ``atoms_path``, or custodian is
+            not installed.
     """
     known = known_reference(element, spec, spec.demands())
     if known is not None:
         return known
     row = {"element": element, "method": "boxed atom"}
-    folder = log_path.with_name(f"{log_path.stem}.{uuid4().hex}.vasp")
+    folder = new_folder(log_path, spec.keep)
     try:
         problem, _ = _run(atom_inputs(element, spec), spec, folder)
         found = runs_at(folder)
@@ -341,10 +335,11 @@ def atomic_reference(element: str, spec: VaspSpec, log_path: Path) -> dict[str, 
         if account.electronic_converged is False:
             raise DataError(f"not self-consistent after {account.scf_iterations} iterations")
     except EngineError:
+        settle(folder, log_path, spec.keep, failed=True)
         raise
     # As in ``calculate``: an atom that fails is a row with a reason.
     except Exception as error:
-        _settle(folder, log_path, spec, failed=True)
+        settle(folder, log_path, spec.keep, failed=True)
         return {**row, "status": "failed", "reason": _reason(error)}
-    _settle(folder, log_path, spec, failed=False)
-    return {**row, "status": "ok", "reason": None, "energy_ev": account.total_energy}
+    unsettled = settle(folder, log_path, spec.keep, failed=False)
+    return {**row, "status": "ok", "reason": unsettled or None, "energy_ev": account.total_energy}

@@ -1,13 +1,23 @@
 """POTCARs from the user's licensed folder, which is only ever read."""
 
 import hashlib
+import json
 import re
 import subprocess
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ase.data import chemical_symbols
+
+from rhoflow.dft.vasp_inputs import potcar_symbol
 from rhoflow.errors import DataError, EngineError
+from rhoflow.vasp.folders import home_path
 from rhoflow.vasp.stream import open_binary
+
+if TYPE_CHECKING:
+    from rhoflow.dft.vasp import VaspSpec
 
 SYMBOL = r"^[A-Z][a-z]?(_[A-Za-z0-9]{1,8}){0,2}(\.[0-9]{1,3})?$"
 _FAMILIES = ("POT_GGA_PAW_PBE", "potpaw_PBE", "potpaw_PBE.54", "potpaw_PBE.52", "potpaw_PBE.64", "")
@@ -24,14 +34,61 @@ def licensed_folder(path: str | None) -> Path:
     """
     if path is None:
         raise EngineError(
-            "dft.potcar_folder is not set: VASP cannot run without its licensed POTCARs. Set it to "
-            "the folder that holds potpaw_PBE/Ti/POTCAR or POT_GGA_PAW_PBE/Ti/POTCAR, or write the "
-            "inputs only (target dft_prepare), run them elsewhere and read them back with outputs"
+            "engines.NAME.potcar_folder is not set: VASP cannot run without its licensed POTCARs. "
+            "Set it to the folder that holds potpaw_PBE/Ti/POTCAR or POT_GGA_PAW_PBE/Ti/POTCAR, or "
+            "write the inputs only (target inputs), run them elsewhere and read them back with "
+            "kind: outputs"
         )
-    folder = Path(path).expanduser()
+    folder = home_path(path)
     if not folder.is_dir():
-        raise EngineError(f"dft.potcar_folder: '{folder}' is not a folder")
+        raise EngineError(
+            f"engines.NAME.potcar_folder: '{folder}' is not a folder; expected the one that holds "
+            "potpaw_PBE/Ti/POTCAR or POT_GGA_PAW_PBE/Ti/POTCAR"
+        )
     return folder
+
+
+def potcar_state(spec: "VaspSpec", symbols: Iterable[str] | None = None) -> str:
+    """SHA-256 of names, sizes and times of the POTCAR files that a spec names.
+
+    It reads none of them. Empty where no licensed folder is set or it is missing.
+
+    Args:
+        spec: its preset, ``potcar_symbols`` and ``potcar_folder`` count.
+        symbols: the elements that count, all of them by default.
+    """
+    folder = home_path(spec.potcar_folder or "")
+    if spec.potcar_folder is None or not folder.is_dir():
+        return ""
+    elements = chemical_symbols[1:] if symbols is None else symbols
+    names = sorted({potcar_symbol(element, spec) for element in elements})
+    there = _entries(folder)
+    states = [_state(folder, name) for name in names if _listed(name, there)]
+    return hashlib.sha256(json.dumps(states).encode()).hexdigest()
+
+
+def _entries(folder: Path) -> set[str]:
+    """What lies in the licensed folder's families; one listing each spares thousands of looks."""
+    there: set[str] = set()
+    for family in _FAMILIES:
+        try:
+            there |= {path.name for path in (folder / family).iterdir()}
+        except OSError:  # not this layout
+            continue
+    return there
+
+
+def _listed(symbol: str, there: set[str]) -> bool:
+    return symbol in there or any(f"POTCAR.{symbol}{ending}" in there for ending in _PACKED)
+
+
+def _state(folder: Path, symbol: str) -> list[str | int]:
+    try:
+        path = _find(folder, symbol)
+        state = path.stat()
+    except (DataError, OSError):
+        return [symbol]
+    return [path.relative_to(folder).as_posix(), state.st_size, state.st_mtime_ns]
 
 
 @cache

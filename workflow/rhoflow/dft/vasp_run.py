@@ -4,11 +4,15 @@ custodian is imported here alone, and only where a calculation runs.
 """
 
 import gzip
+import os
+import platform
+import re
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from rhoflow.dft import leash
 from rhoflow.errors import EngineError
@@ -21,6 +25,7 @@ _ALWAYS_KEPT = ("INCAR", "POSCAR", "KPOINTS", "POTCAR.spec", "custodian.json")
 _POLL_S = 1
 _CHECK_EVERY = 30
 _FROZEN_S = 6 * 3600
+_SETTLE_ATTEMPTS = 3
 
 
 def check_command(command: Sequence[str]) -> list[str]:
@@ -31,13 +36,13 @@ def check_command(command: Sequence[str]) -> list[str]:
     """
     if not command:
         raise EngineError(
-            "dft.command is not set: how does your site start VASP? For example "
+            "engines.NAME.command is not set: how does your site start VASP? For example "
             "command: srun vasp_std"
         )
     if shutil.which(command[0]) is None:
         raise EngineError(
-            f"dft.command: no program '{command[0]}' is found on this machine; load VASP's module, "
-            "or name the program with its full path"
+            f"engines.NAME.command: no program '{command[0]}' is found on this machine; load "
+            "VASP's module, or name the program with its full path"
         )
     return [sys.executable, leash.__file__, *command]
 
@@ -79,7 +84,7 @@ def _custodian(folder: Path, command: list[str], max_errors: int) -> Any:
         from custodian.vasp.jobs import VaspJob
     except ImportError as error:
         raise EngineError(
-            f"dft.kind vasp: custodian is not installed ({error}); install envs/dft.yaml"
+            f"engine vasp: custodian is not installed ({error}); install envs/dft.yaml"
         ) from error
     job = VaspJob(command, output_file=OUTPUT, stderr_file=ERRORS, backup=False, auto_gamma=False)
     return Custodian(
@@ -127,18 +132,73 @@ def _last_line(folder: Path) -> str:
     return "no output"
 
 
+def _licensed(name: str) -> bool:
+    """Whether a file may not be kept; nor are those that nobody reads again."""
+    return name in _NEVER_KEPT or (name.startswith("POTCAR") and name != "POTCAR.spec")
+
+
 def tidy(folder: Path, keep: Sequence[str], *, failed: bool) -> None:
     """Pack what is kept; remove the rest, and the licensed POTCAR in any case.
 
     A failed run keeps all but the large files, so that one can see why.
     """
-    for path in folder.iterdir() if folder.is_dir() else ():
+    if not folder.is_dir():
+        return
+    for path in sorted(folder.iterdir(), key=lambda path: not _licensed(path.name)):
         name = path.name
-        licensed = name in _NEVER_KEPT or (name.startswith("POTCAR") and name != "POTCAR.spec")
         wanted = name in keep or name in _ALWAYS_KEPT or (failed and name not in _LARGE)
-        if licensed or not wanted:
+        if _licensed(name) or not wanted:
             path.unlink() if not path.is_dir() else shutil.rmtree(path)
         elif name in keep:
             with path.open("rb") as plain, gzip.open(f"{path}.gz", "wb", compresslevel=6) as packed:
                 shutil.copyfileobj(plain, packed)
             path.unlink()
+
+
+def new_folder(log_path: Path, keep: Sequence[str]) -> Path:
+    """Name of a folder of this process's own beside the log: others may run the same structure.
+
+    What processes of this machine left there when they were killed is settled first.
+    """
+    host = re.sub(r"[^A-Za-z0-9-]", "-", platform.node())
+    for folder in sorted(log_path.parent.glob(f"{log_path.stem}.*.vasp")):
+        match = re.search(rf"\.{re.escape(host)}_(\d+)_[0-9a-f]+\.vasp$", folder.name)
+        if match and not _lives(int(match[1])):
+            settle(folder, log_path, keep, failed=True)
+    return log_path.with_name(f"{log_path.stem}.{host}_{os.getpid()}_{uuid4().hex}.vasp")
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's
+        return True
+    return True
+
+
+def settle(folder: Path, log_path: Path, keep: Sequence[str], *, failed: bool) -> str:
+    """Tidy a run's folder and give it the log's name with the ending ``.vasp``.
+
+    An earlier run's folder of that name makes way; a run that left no folder takes none away.
+
+    Returns:
+        Why it could not be done, empty if it was: the folder then keeps its own name.
+    """
+    if not folder.is_dir():
+        return ""
+    final, problem = log_path.with_suffix(".vasp"), ""
+    try:
+        tidy(folder, keep, failed=failed)
+    except OSError as error:
+        return f"files of the run could not be packed: {error.strerror or error}"
+    for _ in range(_SETTLE_ATTEMPTS):  # another run of the structure may end at the same time
+        shutil.rmtree(final, ignore_errors=True)
+        try:
+            folder.rename(final)
+        except OSError as error:
+            problem = f"the run's folder could not be renamed {final.name}: {error.strerror}"
+        else:
+            return ""
+    return problem

@@ -90,6 +90,8 @@ def read_result(files: RunFiles, name: str, demands: Demands, log_path: Path) ->
             return Result(record, None)
         raise DataError(problem)
     run = check(files, name, account)
+    if account is not None and (lacking := unconverged(account)):
+        run.notes.insert(0, f"accepted although {lacking}")
     spectrum = from_grid(run.density.total, run.crystal.lattice, run.crystal.n_atoms)
     terms = energy_terms(run, spectrum)
     potential = _potential(files, run)
@@ -116,16 +118,22 @@ def unusable(account: Output, demands: Demands) -> str | NotConverged:
             f"computed with {named}, expected {demands.functional} (functional: null in the "
             "engine's settings takes any)"
         )
-    if demands.accept_unconverged:
-        return ""
+    lacking = "" if demands.accept_unconverged else unconverged(account)
+    return NotConverged(lacking) if lacking else ""
+
+
+def unconverged(account: Output) -> str:
+    """What had not converged when the run ended; empty if all had."""
     if account.electronic_converged is False:
-        return NotConverged(
+        why = "stopped by a STOPCAR" if account.stopped else "NELM reached"
+        return (
             f"not self-consistent: {account.scf_iterations} electronic steps in ionic step "
-            f"{account.ionic_steps} (NELM reached)"
+            f"{account.ionic_steps} ({why})"
         )
     if account.ionic_converged is False:
-        return NotConverged(
-            f"ions not relaxed when the run ended (ionic steps: {account.ionic_steps}); "
+        why = ", stopped by a STOPCAR" if account.stopped else ""
+        return (
+            f"ions not relaxed when the run ended (ionic steps: {account.ionic_steps}{why}); "
             "accept_unconverged takes the last step"
         )
     return ""
@@ -152,14 +160,22 @@ def check(files: RunFiles, name: str, account: Output | None) -> Finished:
         raise DataError(f"{len(valences)} atoms in the POTCAR's account, {crystal.n_atoms} in all")
     if valences is None:
         notes.append("no file tells the ions' valence (ZVAL): E_I is unknown")
-    found, expected = 1 + len(density.magnetisation), account.n_blocks if account else None
-    if expected is not None and found != expected:
-        raise DataError(
-            f"CHGCAR holds {found} grids, a run of this ISPIN and LNONCOLLINEAR writes {expected}: "
-            + ("it is truncated" if found < expected else "it is another run's")
-        )
+    _same_spin(density, account)
     _same_electrons(density, account, crystal)
     return Finished(crystal, density, account, valences, notes)
+
+
+def _same_spin(density: Density, account: Output | None) -> None:
+    found, expected = 1 + len(density.magnetisation), account.n_blocks if account else None
+    if expected is None or found == expected:
+        return
+    if (found, expected) == (1, 2):
+        raise DataError("CHGCAR is truncated: ISPIN = 2, but it holds no magnetisation")
+    raise DataError(
+        f"CHGCAR holds {found} grid{'s' if found > 1 else ''}, a run of this ISPIN and "
+        f"LNONCOLLINEAR writes {expected}: "
+        + ("it is truncated" if found < expected else "it is another run's")
+    )
 
 
 def _counts(crystal: Crystal) -> list[int]:
@@ -260,13 +276,14 @@ def density_terms(run: Finished, spectrum: Spectrum) -> dict[str, Any]:
         xc_energy, xc_potential = pbe_energies(run.density.spins(), run.crystal.lattice)
         hartree = hartree_energy(spectrum)
     known = run.account.n_electrons if run.account else None
+    without_spin = run.account is not None and run.account.n_blocks == 1
     return {
         "n_valence_electrons": known or _whole(run),
         "hartree_energy_ev": hartree,
         "xc_energy_ev": xc_energy,
         "xc_potential_energy_ev": xc_potential,
         "ion_energy_ev": run.valences and ion_energy(run.crystal, run.valences),
-        "magnetic_moment_bohr": run.density.moment,
+        "magnetic_moment_bohr": 0.0 if without_spin else run.density.moment,
         "volume_angstrom3": run.crystal.volume,
     }
 

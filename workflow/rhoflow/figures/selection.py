@@ -64,6 +64,7 @@ def _annotate(ax: Axes, row: int, text: str, above: float, *, colour: str, size:
         textcoords="offset points",
         color=colour,
         fontsize=size,
+        parse_math=False,  # a dollar sign is one
         ha="right",
         va="center",
     )

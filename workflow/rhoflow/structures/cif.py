@@ -27,6 +27,7 @@ _TOKEN = re.compile(
     flags=re.MULTILINE | re.VERBOSE,
 )
 _NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)(?:\(\d*\))?\Z")
+_KEYWORD = re.compile(r"data_|loop_\Z", flags=re.IGNORECASE)
 _OVERFULL = re.compile(r"Occupancy ([\d.]+) exceeded tolerance")
 
 
@@ -90,7 +91,7 @@ def blocks_of_file(path: Path, source_id: str) -> list[tuple[str, str]]:
         OSError: the file cannot be opened.
         ValueError: it holds no atoms.
     """
-    texts = split_blocks(path.read_text(encoding="utf-8", errors="replace"))
+    texts = split_blocks(path.read_text(encoding="utf-8-sig", errors="replace"))
     if not texts:
         raise ValueError("CIF without atom sites in any data block")
     if len(texts) == 1:
@@ -140,7 +141,7 @@ def structure_of(block: CifBlock) -> Structure:
             coordinates, or atom sites and formula contradict each other.
     """
     _check_cell(block)
-    parser = CifParser.from_str(_without_false_starts(block.text), check_cif=False)
+    parser = CifParser.from_str(_plain_keywords(block.text), check_cif=False)
     try:
         structure = parser.parse_structures(primitive=False, on_error="raise")[0]
     except ValueError as error:
@@ -157,11 +158,19 @@ def structure_of(block: CifBlock) -> Structure:
     return structure
 
 
-def _without_false_starts(text: str) -> str:
-    """Titles may hold ``data_``, which pymatgen would take for the start of another block."""
-    return _TOKEN.sub(
-        lambda m: re.sub("data_", "data-", m[0], flags=re.IGNORECASE) if m["text"] else m[0], text
-    )
+def _plain_keywords(text: str) -> str:
+    """Keywords as pymatgen knows them: in lower case, and none within a text.
+
+    Titles may hold ``data_``, which pymatgen would take for the start of another block.
+    """
+
+    def plain(match: re.Match[str]) -> str:
+        if match["text"]:
+            return re.sub("data_", "data-", match[0], flags=re.IGNORECASE)
+        keyword = _KEYWORD.match(match["plain"] or "")
+        return keyword[0].lower() + match[0][keyword.end() :] if keyword else match[0]
+
+    return _TOKEN.sub(plain, text)
 
 
 def _check_cell(block: CifBlock) -> None:

@@ -20,9 +20,10 @@ from pymatgen.io.vasp.inputs import BadPoscarWarning
 from rhoflow.spec import Spec
 from rhoflow.structures.candidates import Candidate
 from rhoflow.structures.cif import CifBlock, blocks_of_file, structure_of
-from rhoflow.structures.folder import files_in, fingerprint_of, problem_of_file
+from rhoflow.structures.folder import files_in, fingerprint_of, names_in, problem_of_file, user_path
 from rhoflow.structures.reading import PARSE_ERRORS, attempt, unreadable
 
+_KIND = "structure files"
 _CIF_SUFFIXES = (".cif",)
 _XYZ_SUFFIXES = (".extxyz", ".xyz")
 _POSCAR_SUFFIXES = (".vasp", ".poscar")
@@ -54,7 +55,7 @@ def read_files(spec: FilesSource) -> Iterator[Candidate]:
     Raises:
         ConfigError: the folder is missing or holds no structure file.
     """
-    return _read_all(structure_files(spec), Path(spec.path).expanduser(), spec.max_file_mb)
+    return _read_all(structure_files(spec), user_path(spec.path, _KIND), spec.max_file_mb)
 
 
 def structure_files(spec: FilesSource) -> list[Path]:
@@ -66,7 +67,7 @@ def structure_files(spec: FilesSource) -> list[Path]:
     return files_in(
         spec.path,
         lambda path: _reader(path) is not None,
-        kind="structure files",
+        kind=_KIND,
         expected="*.cif, POSCAR*, CONTCAR*, *.vasp, *.poscar, *.extxyz or *.xyz",
     )
 
@@ -77,16 +78,15 @@ def fingerprint(spec: FilesSource) -> str:
     Raises:
         ConfigError: as ``read_files``.
     """
-    return fingerprint_of(structure_files(spec), Path(spec.path).expanduser())
+    return fingerprint_of(structure_files(spec), user_path(spec.path, _KIND))
 
 
 Reader = Callable[[Path, str], Iterator[Candidate]]
 
 
 def _read_all(paths: Sequence[Path], folder: Path, max_file_mb: float) -> Iterator[Candidate]:
-    for path in paths:
+    for path, source_id in zip(paths, names_in(paths, folder), strict=True):
         reader = _reader(path)
-        source_id = path.relative_to(folder).as_posix()
         problem = problem_of_file(path, max_file_mb)
         if problem or reader is None:
             yield Candidate(source_id, None, problem or "not a structure file")
@@ -122,7 +122,7 @@ def _read_poscar(path: Path, source_id: str) -> Iterator[Candidate]:
 
 
 def _structure_of_poscar(path: Path) -> Structure:
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
     lines = text.splitlines()
     counts = [int(n) for line in lines[5:7] for n in line.split() if n.isdecimal()]
     # pymatgen makes a list of all the atoms that the header announces before it looks for them.
@@ -141,7 +141,7 @@ def _structure_of_poscar(path: Path) -> Structure:
 
 def _read_xyz(path: Path, source_id: str) -> Iterator[Candidate]:
     """One candidate a frame; a broken frame ends its file."""
-    frames = iread(path, index=":", format="extxyz", parallel=False)
+    frames = iread(path, index=":", format="extxyz", parallel=False, do_not_split_by_at_sign=True)
     number = 0
     while True:
         number += 1

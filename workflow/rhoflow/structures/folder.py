@@ -1,14 +1,63 @@
 """Folders and files of the user's, as sources see them: what is there, how large, how old."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from rhoflow.errors import ConfigError
+from rhoflow.structures.reading import one_line
+
+
+def user_path(path: str, kind: str) -> Path:
+    """A path of the user's, ``~`` replaced.
+
+    Args:
+        path: as the config has it.
+        kind: the source's kind, for messages.
+
+    Raises:
+        ConfigError: ``~name`` names no user, or the text cannot be a path.
+    """
+    try:
+        found = Path(path).expanduser()
+    except RuntimeError:
+        user = path.partition("/")[0]
+        raise ConfigError(
+            f"{kind}: no home folder is known for '{user}' in the source's path '{path}'; give the "
+            "full path"
+        ) from None
+    if "\0" in path or any("\ud800" <= c <= "\udfff" for c in path):
+        raise ConfigError(
+            f"{kind}: the source's path {path!r} holds a null character or is not UTF-8; "
+            "correct it, or rename what it names"
+        )
+    return found
+
+
+def names_in(paths: Sequence[Path], folder: Path) -> list[str]:
+    r"""Names of files within a folder, as text on one line, each different from the others.
+
+    Names that are no UTF-8 keep their odd bytes as ``\udcff``; control characters go.
+    """
+    told = [path.relative_to(folder).as_posix() for path in paths]
+    taken = {name for name in told if name.isprintable()}
+    names = []
+    for name in told:
+        if name.isprintable():
+            names.append(name)
+            continue
+        base = one_line(name.encode("utf-8", "backslashreplace").decode()) or "file"
+        shown, number = base, 1
+        while shown in taken:
+            number += 1
+            shown = f"{base}-{number}"
+        taken.add(shown)
+        names.append(shown)
+    return names
 
 
 def files_in(path: str, wanted: Callable[[Path], bool], *, kind: str, expected: str) -> list[Path]:
-    """The wanted files of a folder and its subfolders, sorted; hidden ones are left out.
+    """The wanted files of a folder and its subfolders, sorted; what is hidden is left out.
 
     Args:
         path: the folder, ``~`` allowed.
@@ -19,7 +68,7 @@ def files_in(path: str, wanted: Callable[[Path], bool], *, kind: str, expected: 
     Raises:
         ConfigError: the folder is missing or holds none.
     """
-    folder = Path(path).expanduser()
+    folder = user_path(path, kind)
     if not folder.is_dir():
         raise ConfigError(
             f"{kind}: '{folder}' is not a folder; set the source's path to the folder that holds "
@@ -28,7 +77,7 @@ def files_in(path: str, wanted: Callable[[Path], bool], *, kind: str, expected: 
     found = [
         p
         for p in sorted(folder.rglob("*"))
-        if not p.name.startswith(".") and wanted(p) and p.is_file()
+        if wanted(p) and not _is_hidden(p.relative_to(folder)) and p.is_file()
     ]
     if not found:
         raise ConfigError(
@@ -36,6 +85,11 @@ def files_in(path: str, wanted: Callable[[Path], bool], *, kind: str, expected: 
             "subfolders"
         )
     return found
+
+
+def _is_hidden(path: Path) -> bool:
+    """Whether a file, or a folder on the way to it, has a name that starts with a dot."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 def problem_of_file(path: Path, max_file_mb: float) -> str:

@@ -7,8 +7,8 @@ decides; ICSD leaves out conditions that are ambient.
 """
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -18,7 +18,8 @@ from pydantic import Field, model_validator
 from rhoflow.spec import Spec
 from rhoflow.structures.candidates import ONE_ENTRY, Candidate
 from rhoflow.structures.cif import CifBlock, blocks_of_file, structure_of
-from rhoflow.structures.folder import files_in, fingerprint_of, problem_of_file
+from rhoflow.structures.folder import files_in, fingerprint_of, names_in, problem_of_file, user_path
+from rhoflow.structures.quantities import FRACTION, KELVIN, KILOPASCAL, Units, stated_quantity
 from rhoflow.structures.reading import PARSE_ERRORS, attempt, one_line, unreadable
 
 EXPERIMENTAL = "measured, not calculated"
@@ -37,6 +38,12 @@ _R_TAGS = (
     "_refine_ls_r_factor_obs",
     "_refine_ls_r_i_factor",
 )
+# Where each quantity is stated, and in which units.
+_QUANTITIES: dict[str, tuple[tuple[str, ...], Units]] = {
+    TEMPERATURE: (("_cell_measurement_temperature", "_diffrn_ambient_temperature"), KELVIN),
+    PRESSURE: (("_cell_measurement_pressure", "_diffrn_ambient_pressure"), KILOPASCAL),
+    R_VALUE: (_R_TAGS, FRACTION),
+}
 # A title may speak of theory in a paper that measures; only remarks and methods tell.
 _REMARKS = re.compile(r"_(special_details|comment|remarks?|determination_method|exptl_method)$")
 _CALCULATED = re.compile(
@@ -90,7 +97,8 @@ class ICSDSource(Spec):
     )
     accept_unstated: bool = Field(
         default=True,
-        description="whether an entry passes a filter on something that it does not state",
+        description="whether an entry passes a filter on something that it does not state; what it "
+        "states in a way that cannot be read never passes",
     )
 
     @model_validator(mode="after")
@@ -118,6 +126,7 @@ class Entry:
         year: year of publication.
         recorded: date at which the entry was made.
         theoretical: the remark that says that the structure was calculated.
+        unclear: step of the funnel -> what the entry states there that cannot be read.
     """
 
     code: str | None
@@ -127,28 +136,34 @@ class Entry:
     year: int | None
     recorded: date | None
     theoretical: str | None
+    unclear: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_entry(block: CifBlock) -> Entry:
     """Read what a data block states beside its structure."""
     code = next((m[1] for v in block.stated("_database_code_icsd") if (m := _CODE.match(v))), None)
+    told = {step: _quantity(block, tags, units) for step, (tags, units) in _QUANTITIES.items()}
     return Entry(
         code=code,
-        temperature_k=_positive(
-            block, "_cell_measurement_temperature", "_diffrn_ambient_temperature"
-        ),
-        pressure_kpa=_positive(block, "_cell_measurement_pressure", "_diffrn_ambient_pressure"),
-        r_value=_positive(block, *_R_TAGS),
+        temperature_k=told[TEMPERATURE][0],
+        pressure_kpa=told[PRESSURE][0],
+        r_value=told[R_VALUE][0],
         year=_year(block),
         recorded=_date(block.stated("_audit_creation_date", "_audit_update_record")),
         theoretical=_remark_on_theory(block),
+        unclear={step: text for step, (_, text) in told.items() if text},
     )
 
 
-def _positive(block: CifBlock, *tags: str) -> float | None:
-    """A stated number; zero and less stand for "not given", or for another unit."""
-    value = block.number(*tags)
-    return value if value is not None and value > 0 else None
+def _quantity(block: CifBlock, tags: tuple[str, ...], units: Units) -> tuple[float | None, str]:
+    """The first number that one of several tags states; else the first text that is none."""
+    unclear = ""
+    for tag in tags:
+        value, text = stated_quantity(block.stated(tag), units)
+        if value is not None:
+            return value, ""
+        unclear = unclear or text
+    return None, unclear
 
 
 def _year(block: CifBlock) -> int | None:
@@ -194,6 +209,8 @@ class _Filter:
     def problem(self, entry: Entry, step: str, *, accept_unstated: bool) -> str:
         """Why an entry falls; empty if it passes."""
         value = self.value(entry)
+        if value is None and step in entry.unclear:
+            return f"{step} stated as '{entry.unclear[step]}', which is no single value"
         if value is None:
             return "" if accept_unstated else f"{step} not stated"
         shown = f"{step} {_shown(value)}{self.unit}"
@@ -246,7 +263,7 @@ def read_icsd(spec: ICSDSource) -> Iterator[Candidate]:
     Raises:
         ConfigError: the folder is missing or holds no CIF file.
     """
-    return _entries(spec, icsd_files(spec), Path(spec.path).expanduser())
+    return _entries(spec, icsd_files(spec), user_path(spec.path, "icsd"))
 
 
 def icsd_files(spec: ICSDSource) -> list[Path]:
@@ -266,14 +283,13 @@ def icsd_fingerprint(spec: ICSDSource) -> str:
     Raises:
         ConfigError: as ``read_icsd``.
     """
-    return fingerprint_of(icsd_files(spec), Path(spec.path).expanduser())
+    return fingerprint_of(icsd_files(spec), user_path(spec.path, "icsd"))
 
 
 def _entries(spec: ICSDSource, paths: list[Path], folder: Path) -> Iterator[Candidate]:
     filters = _filters(spec)
     first_of: dict[str, str] = {}
-    for path in paths:
-        name = path.relative_to(folder).as_posix()
+    for path, name in zip(paths, names_in(paths, folder), strict=True):
         problem = problem_of_file(path, spec.max_file_mb)
         if problem:
             yield Candidate(name, None, problem)

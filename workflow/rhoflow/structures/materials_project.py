@@ -9,6 +9,7 @@ settings change.
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping
 from math import ceil
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -32,6 +33,9 @@ KEY = "MP_API_KEY"
 ENDPOINT = "MP_API_ENDPOINT"
 _DEFAULT_ENDPOINT = "https://api.materialsproject.org/"
 _PAGE = 500
+_KEY_LENGTH = 32
+# What a server says is logged only where it looks like a version.
+_VERSION = re.compile(r"[\w.\-]{1,40}", flags=re.ASCII)
 
 
 class MaterialsProjectSource(Spec):
@@ -135,6 +139,11 @@ def read_materials_project(spec: MaterialsProjectSource) -> Iterator[Candidate]:
         )
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise ConfigError(f"the key in {KEY} holds blanks or signs that no key has; copy it anew")
+    if len(key) != _KEY_LENGTH:
+        raise ConfigError(
+            f"the key in {KEY} has {len(key)} characters; a key of the Materials Project has "
+            f"{_KEY_LENGTH}. Copy it anew from https://materialsproject.org/api"
+        )
     documents = _documents(spec, key)
     return once_each(_candidate(d, n) for n, d in enumerate(documents, start=1))
 
@@ -179,7 +188,9 @@ def _client(endpoint: str, key: str, web: "Web") -> Any:
             from rhoflow.structures.web import read_json
 
             info = read_json(web.get(f"{endpoint}heartbeat"), WHAT)
-            log.info("%s, database version %s", WHAT, one_line(info.get("db_version"), 40))
+            version = info.get("db_version")
+            if isinstance(version, str) and _VERSION.fullmatch(version) and key not in version:
+                log.info("%s, database version %s", WHAT, version)
             return str(info.get("db_version", "")), list(
                 info.get("access_controlled_batch_ids", [])
             )

@@ -1,7 +1,6 @@
 """Structures of finished VASP runs, wherever they lie in a tree of folders."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -9,7 +8,7 @@ from pydantic import Field
 from rhoflow.errors import ConfigError, DataError
 from rhoflow.spec import Spec
 from rhoflow.structures.candidates import Candidate
-from rhoflow.structures.folder import fingerprint_of
+from rhoflow.structures.folder import fingerprint_of, user_path
 from rhoflow.structures.reading import attempt, build, unreadable
 from rhoflow.vasp.folders import RunFiles, find_runs
 from rhoflow.vasp.run import crystal_of
@@ -36,7 +35,7 @@ def read_outputs(spec: OutputsSource) -> Iterator[Candidate]:
     CHGCAR, or where there is none that of vasprun.xml, OUTCAR, CONTCAR or POSCAR.
 
     Raises:
-        ConfigError: the folder is missing or holds no run.
+        ConfigError: the folder is missing, cannot be read or holds no run.
     """
     return (_candidate(run) for run in runs(spec))
 
@@ -45,9 +44,9 @@ def runs(spec: OutputsSource) -> list[RunFiles]:
     """The runs below the folder.
 
     Raises:
-        ConfigError: the folder is missing or holds none.
+        ConfigError: the folder is missing, cannot be read or holds none.
     """
-    folder = Path(spec.path).expanduser()
+    folder = user_path(spec.path, "outputs")
     if not folder.is_dir():
         raise ConfigError(
             f"outputs: '{folder}' is not a folder; set the source's path to the folder that holds "
@@ -59,6 +58,10 @@ def runs(spec: OutputsSource) -> list[RunFiles]:
             f"outputs: '{folder}' holds no finished VASP run; expected CHGCAR, vasprun.xml or "
             "OUTCAR (plain, .gz, .bz2 or .xz) there or in its subfolders"
         )
+    if found[0].origin == folder and found[0].problem:
+        raise ConfigError(
+            f"outputs: '{folder}': {found[0].problem}; expected a folder that you may read"
+        )
     return found
 
 
@@ -69,7 +72,7 @@ def fingerprint(spec: OutputsSource) -> str:
         ConfigError: as ``runs``.
     """
     paths = [path for run in runs(spec) for path in run.present()]
-    return fingerprint_of(paths, Path(spec.path).expanduser())
+    return fingerprint_of(paths, user_path(spec.path, "outputs"))
 
 
 def _candidate(run: RunFiles) -> Candidate:

@@ -18,6 +18,10 @@ ID_LENGTH = 200
 MAX_EDGE_ANGSTROM = 200.0
 MAX_ATOMS = 10_000
 _MIN_VOLUME = 1e-3
+# Beyond these a neighbour search asks for gigabytes.
+_MIN_HEIGHT_ANGSTROM = 1e-3
+_MAX_PAIRS_PER_ANGSTROM3 = 1e6
+_MAX_FRACTION = 1e4
 
 # What parsers raise on malformed text: they index and convert without checking first.
 PARSE_ERRORS = (
@@ -48,8 +52,19 @@ def attempt(source_id: str, read: Callable[..., Structure], *content: object) ->
 
 def unreadable(source_id: str, error: BaseException) -> Candidate:
     """A candidate without structure whose reason is the error's text, on one line."""
-    text = one_line(error) or type(error).__name__
+    text = _in_words(error)
     return Candidate(source_id, None, one_line(f"unreadable: {text}", REASON_LENGTH))
+
+
+def _in_words(error: BaseException) -> str:
+    """What an error says, where Python itself only names a key or its own types."""
+    if type(error) is KeyError and error.args:
+        return f"lacks {one_line(error.args[0], 60)}"
+    if isinstance(error, (TypeError, AttributeError)):
+        return f"holds a value of another kind than expected ({type(error).__name__})"
+    if isinstance(error, IndexError):
+        return "ends too early, or its lists differ in length"
+    return one_line(error) or type(error).__name__
 
 
 def one_line(text: object, length: int = 10_000) -> str:
@@ -81,6 +96,25 @@ def check(structure: Structure) -> None:
         )
     if structure.volume < _MIN_VOLUME:
         raise ValueError(f"cell volume {structure.volume:.2g} Å³")
+    _check_cost(structure)
+
+
+def _check_cost(structure: Structure) -> None:
+    """Refuse a cell in which the search for neighbours would exhaust the memory."""
+    axes, volume = structure.lattice.matrix, structure.volume
+    areas = [np.linalg.norm(np.cross(axes[i], axes[i - 1])) for i in range(3)]
+    height = volume / max(areas)
+    if height < _MIN_HEIGHT_ANGSTROM:
+        raise ValueError(
+            f"flat cell, {height:.2g} Å high; expected {_MIN_HEIGHT_ANGSTROM:g} Å or more"
+        )
+    if len(structure) ** 2 / volume > _MAX_PAIRS_PER_ANGSTROM3:
+        raise ValueError(f"{len(structure)} atoms in {volume:.3g} Å³, denser than any crystal")
+    farthest = float(np.abs(structure.frac_coords).max())
+    if farthest > _MAX_FRACTION:
+        raise ValueError(
+            f"fractional coordinate {farthest:.2g}; expected less than {_MAX_FRACTION:g}"
+        )
 
 
 def cell_lattice(edges: Sequence[float], angles: Sequence[float]) -> Lattice:
@@ -158,6 +192,9 @@ def symbol_of(name: str | int) -> str:
     Raises:
         ValueError: it stands for none.
     """
+    # pymatgen would take 1e2 or 8.0 for an atomic number.
+    if isinstance(name, str) and not (name.isdecimal() or name[:1].isalpha()):
+        raise ValueError(f"unknown element {one_line(name, 40)}")
     try:
         species = get_el_sp(name)
     except (LookupError, TypeError, ValueError) as error:

@@ -188,9 +188,10 @@ def select(
     ]
     steps, details = steps_with(own), _details(spec, len(ranked)) | own
     funnel = funnel_table(n_found, (r.step for r in rejections), steps, details)
-    if len(ranked) < (spec.min_size or spec.size):
-        wanted = f"size is {spec.size}" if spec.min_size is None else f"min_size is {spec.min_size}"
-        raise DataError(too_few(len(ranked), wanted, source, funnel))
+    bound = ("size", spec.size) if spec.min_size is None else ("min_size", spec.min_size)
+    if len(ranked) < bound[1]:
+        fallen = ((r.source_id, r.step, r.reason) for r in rejections)
+        raise DataError(too_few(len(ranked), bound, source, funnel, fallen))
     return Selection(
         _table(ranked[: spec.size], source), funnel, _rejected_table(rejections, steps)
     )

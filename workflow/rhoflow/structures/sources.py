@@ -73,6 +73,8 @@ def read_candidates(spec: AnySource, *, prototypes_table: Path) -> Iterator[Cand
 def source_steps(spec: AnySource) -> dict[str, str]:
     """The rows of the funnel that a source's own filters make, in order, with what passes each."""
     match spec:
+        case ArchiveSource():
+            return archive.archive_steps()
         case ICSDSource():
             return icsd.icsd_steps(spec)
         case MaterialsProjectSource():

@@ -25,8 +25,16 @@ from pymatgen.core import Structure
 from rhoflow.errors import ConfigError, DataError, did_you_mean
 from rhoflow.spec import Spec
 from rhoflow.structures.candidates import ONE_ENTRY, Candidate, once_each
-from rhoflow.structures.folder import fingerprint_of
-from rhoflow.structures.reading import ID_LENGTH, attempt, build, cell_lattice, one_line, symbol_of
+from rhoflow.structures.folder import fingerprint_of, user_path
+from rhoflow.structures.reading import (
+    ID_LENGTH,
+    REASON_LENGTH,
+    attempt,
+    build,
+    cell_lattice,
+    one_line,
+    symbol_of,
+)
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 # A field or line beyond it is an unclosed quotation mark or no table at all.
@@ -35,6 +43,9 @@ _BATCH_ROWS = 1000
 _PUNCTUATION = re.compile(r"[\s,;\[\](){}'\"]+|\barray\b")
 
 Row = Mapping[str, Any]
+
+# Where a row of text that takes several lines remembers which; no column's name, as those are text.
+_SPAN: Any = object()
 
 
 class TableSource(Spec):
@@ -107,21 +118,28 @@ def read_table(spec: TableSource) -> Iterator[Candidate]:
         DataError: the file is corrupt (while iterating, where only a part of it is).
     """
     path = _table_path(spec)
-    rows = _parquet_rows(path, spec) if path.suffix == ".parquet" else _csv_rows(path, spec)
+    rows = _parquet_rows(path, spec) if _kind(path) == ".parquet" else _csv_rows(path, spec)
     first = next(rows, None)  # so that a wrong column stops here, not in the middle of the loop
     return once_each(_candidates(spec, first, rows))
 
 
 def _table_path(spec: TableSource) -> Path:
-    path = Path(spec.path).expanduser()
+    path = user_path(spec.path, "table")
     if not path.is_file():
         raise ConfigError(f"table: '{path}' is not a file; set the source's path to your table")
-    if path.suffix != ".parquet" and Path(path.name.removesuffix(".gz")).suffix not in _DELIMITERS:
+    if _kind(path) not in (".parquet", *_DELIMITERS):
         raise ConfigError(
             f"table: '{path}' is of no known kind; expected a name that ends in .parquet, .csv, "
             ".tsv, .csv.gz or .tsv.gz"
         )
     return path
+
+
+def _kind(path: Path) -> str:
+    """What a table is by its name: its suffix in lower case, that of packing left out."""
+    name = path.name.lower()
+    kind = Path(name.removesuffix(".gz")).suffix
+    return ".parquet.gz" if kind == ".parquet" and name.endswith(".gz") else kind
 
 
 def _candidates(
@@ -135,7 +153,11 @@ def _candidates(
             continue
         name = row[spec.id_column]
         source_id = "" if _is_nothing(name) else one_line(name, ID_LENGTH)
-        yield attempt(source_id or f"row-{number}", _structure_of, row, spec)
+        candidate = attempt(source_id or f"row-{number}", _structure_of, row, spec)
+        if candidate.structure is None and _SPAN in row:
+            reason = one_line(f"{row[_SPAN]}; {candidate.reason}", REASON_LENGTH)
+            candidate = Candidate(candidate.source_id, None, reason)
+        yield candidate
 
 
 def _structure_of(row: Row, spec: TableSource) -> Structure:
@@ -218,6 +240,12 @@ def _species(value: object, column: str) -> list[str]:
     words = _words(value, column)
     if any(isinstance(word, (float, bool, dict)) for word in words):
         raise ValueError(f"{column} holds {one_line(words, 40)}, expected symbols or numbers")
+    numbers = [word for word in words if word is not None and _is_number(word)]
+    if numbers and len(numbers) < len(words):
+        raise ValueError(
+            f"{column} mixes symbols and numbers ('{one_line(' '.join(map(str, words)), 40)}'); "
+            "expected one symbol, or one atomic number, for each atom"
+        )
     return [
         symbol_of(int(w) if isinstance(w, (int, np.integer)) or str(w).isdecimal() else str(w))
         for w in words
@@ -241,28 +269,68 @@ def _parquet_rows(path: Path, spec: TableSource) -> Iterator[Row | str]:
         _check_columns(path, spec, table.schema_arrow.names)
         columns = [*dict.fromkeys(spec.columns)]
         for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
-            yield from batch.to_pylist()
+            try:
+                yield from batch.to_pylist()
+            except UnicodeDecodeError:
+                yield from _rows_one_by_one(batch)
+
+
+def _rows_one_by_one(batch: pa.RecordBatch) -> Iterator[Row | str]:
+    """Rows of a batch; one with text that cannot be decoded is the reason why it is none."""
+    for number in range(len(batch)):
+        row: dict[str, Any] = {}
+        problem = ""
+        for name in batch.schema.names:
+            try:
+                row[name] = batch[name][number].as_py()
+            except UnicodeDecodeError:
+                problem = f"column {one_line(name, 60)} holds text that is not UTF-8"
+        yield problem or row
 
 
 def _csv_rows(path: Path, spec: TableSource) -> Iterator[Row | str]:
     """Rows as dicts of text; one with too many or too few fields is the reason why it is none."""
-    name = path.name.removesuffix(".gz")
     with _corruption_named(path), _long_fields(), _text(path) as lines:
-        reader = csv.reader(lines, delimiter=_DELIMITERS[Path(name).suffix], strict=False)
-        header = next(reader, [])
+        found = _spans(lines, _DELIMITERS[_kind(path)])
+        header, _ = next(found, ([], ""))
         _check_columns(path, spec, header)
-        for row in reader:
+        for row, span in found:
             if len(row) == len(header):
-                yield dict(zip(header, row, strict=True))
+                yield dict(zip(header, row, strict=True)) | ({_SPAN: span} if span else {})
             elif row:
-                yield f"row has {len(row)} fields, the header {len(header)}"
+                problem = f"row has {len(row)} fields, the header {len(header)}"
+                yield f"{span}; {problem}" if span else problem
+
+
+def _spans(lines: Iterator[str], delimiter: str) -> Iterator[tuple[list[str], str]]:
+    """Fields of each row, with words on the lines that it takes where these are several."""
+    reader = csv.reader(lines, delimiter=delimiter, strict=False)
+    while True:
+        before = reader.line_num
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            taken = reader.line_num - before
+            raise csv.Error(f"line {before + 1}: {error}{_open_quote(taken)}") from error
+        taken = reader.line_num - before
+        yield row, f"line {before + 1}{_open_quote(taken)}" if taken > 1 else ""
+
+
+def _open_quote(taken: int) -> str:
+    """What to suspect where one row takes several lines."""
+    if taken < 2:
+        return ""
+    return f": a quotation mark runs over the next {taken - 1} lines (is it not closed?)"
 
 
 @contextmanager
 def _text(path: Path) -> Iterator[Iterator[str]]:
     """The lines of a text file, unpacked; none is longer than ``_MAX_LINE``."""
     options: dict[str, Any] = {"encoding": "utf-8-sig", "errors": "replace", "newline": ""}
-    with gzip.open(path, "rt", **options) if path.suffix == ".gz" else path.open(**options) as file:
+    packed = path.suffix.lower() == ".gz"
+    with gzip.open(path, "rt", **options) if packed else path.open(**options) as file:
         yield _lines(file)
 
 

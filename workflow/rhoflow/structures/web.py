@@ -19,6 +19,7 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from rhoflow.errors import DataError
 from rhoflow.structures.reading import one_line
+from rhoflow.structures.watchdog import Watch, deadline, watch_over
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class Web(requests.Session):
         self, *, timeout_s: float, retries: int, max_mb: float, what: str, secret: str = ""
     ) -> None:
         super().__init__()
+        watch_over(self)
         self.timeout_s = timeout_s
         self.retries = retries
         self.max_bytes = int(max_mb * 1e6)
@@ -77,12 +79,12 @@ class Web(requests.Session):
         for attempt in range(self.retries + 1):
             pause = min(_FIRST_PAUSE_S * 2**attempt, _MAX_PAUSE_S)
             try:
-                response = self._follow(method, url, kwargs)
+                response = self._timed(method, url, kwargs)
                 if response.status_code not in _PASSING or attempt == self.retries:
                     return response
                 problem = f"status {response.status_code}"
                 pause = _asked_to_wait(response) or pause
-            except (requests.RequestException, HTTPError, _BrokenError) as error:
+            except (OSError, HTTPError, _BrokenError) as error:
                 problem = _cause(error)
                 if attempt == self.retries:
                     raise DataError(
@@ -93,17 +95,42 @@ class Web(requests.Session):
             time.sleep(pause)
         raise AssertionError("unreachable")
 
-    def _follow(self, method: str, url: str, kwargs: dict[str, Any]) -> requests.Response:
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """None: ``requests`` looks at no redirection, as ``_follow`` does."""
+
+    def _timed(self, method: str, url: str, kwargs: dict[str, Any]) -> requests.Response:
+        """One attempt, over when its time is."""
+        with deadline(self.timeout_s) as watch:
+            try:
+                response = self._follow(method, url, kwargs, watch)
+            except (OSError, HTTPError, ValueError) as error:
+                if watch.over:
+                    raise self._late() from error
+                raise
+            # A connection that is shut down can look like the end of an answer.
+            if watch.over:
+                raise self._late()
+        return response
+
+    def _late(self) -> _BrokenError:
+        return _BrokenError(f"timed out: answer not complete after {self.timeout_s:g} s")
+
+    def _follow(
+        self, method: str, url: str, kwargs: dict[str, Any], watch: Watch
+    ) -> requests.Response:
         """One attempt, redirections included."""
         options = {**kwargs, "timeout": self.timeout_s, "stream": True, "allow_redirects": False}
-        deadline = time.monotonic() + self.timeout_s
         for _ in range(_MAX_REDIRECTS + 1):
             with super().request(method, url, **options) as response:
                 if response.status_code not in _REDIRECTS:
                     # What `requests` keeps of a body that it has read itself.
-                    response._content = self._body(response, deadline)
+                    response._content = self._body(response, watch)
                     return response
                 target = joined(response.url, response.headers.get("location", ""))
+            if not target:
+                raise DataError(
+                    f"{self.what}: {_plain(url)} redirects to something that is no web address"
+                )
             if not same_host(response.url, target):
                 raise DataError(
                     f"{self.what}: {_plain(url)} redirects to another host or to plain http, "
@@ -113,7 +140,7 @@ class Web(requests.Session):
             url, options = target, {**options, "params": None}
         raise DataError(f"{self.what}: {_plain(url)} redirects more than {_MAX_REDIRECTS} times")
 
-    def _body(self, response: requests.Response, deadline: float) -> bytes:
+    def _body(self, response: requests.Response, watch: Watch) -> bytes:
         """The whole body, unless it is too large or comes too slowly."""
         body = bytearray()
         while chunk := response.raw.read1(_CHUNK, decode_content=True):
@@ -123,8 +150,8 @@ class Web(requests.Session):
                     f"{self.what}: an answer of more than {self.max_bytes / 1e6:g} MB from "
                     f"{_plain(response.url)}. Ask for fewer entries a page"
                 )
-            if time.monotonic() > deadline:
-                raise _BrokenError(f"answer not complete after {self.timeout_s:g} s")
+            if watch.over:
+                raise self._late()
         whole = bytes(body.replace(self.secret, b"***") if self.secret else body)
         for listen in self.listeners:
             listen(whole)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _PACKED = re.compile(r"\.(?:gz|bz2|xz|Z)$")
 _TAG = r"(?P<tag>(?:[._-][A-Za-z0-9+-][A-Za-z0-9._+-]*)?)$"
@@ -28,6 +29,7 @@ class RunFiles:
         name: of the run within the tree: its folder, and the file or tag where a folder holds
             several runs.
         origin: the folder, or the CHGCAR where a folder holds several runs.
+        problem: why the folder cannot be looked into; empty if it can.
     """
 
     name: str
@@ -39,6 +41,7 @@ class RunFiles:
     contcar: Path | None = None
     poscar: Path | None = None
     potcar: Path | None = None
+    problem: str = ""
 
     def present(self) -> list[Path]:
         """The files that exist, in a fixed order."""
@@ -51,12 +54,16 @@ def find_runs(folder: Path) -> Iterator[RunFiles]:
 
     A folder with a CHGCAR, vasprun.xml or OUTCAR is a run. Where these names carry endings, as
     in CHGCAR.relax1.gz or CHGCAR_spin, files of equal ending are a run each, unless the folder
-    holds one without ending. Hidden folders are skipped, links are followed once.
+    holds one without ending. Hidden folders are skipped, links are followed once. A folder that
+    cannot be looked into is a run with a ``problem`` and no files.
     """
-    for place in _folders(folder):
+    for place, problem in _folders(folder):
         inside = place.relative_to(folder).as_posix()
         name = folder.resolve().name or "run" if inside == "." else inside
-        yield from _runs_of(place, name)
+        if problem:
+            yield RunFiles(name, place, problem=problem)
+        else:
+            yield from _runs_of(place, name)
 
 
 def runs_at(origin: Path) -> list[RunFiles]:
@@ -66,8 +73,30 @@ def runs_at(origin: Path) -> list[RunFiles]:
     return [r for r in _runs_of(origin.parent, origin.parent.name) if r.origin == origin]
 
 
-def _folders(top: Path) -> Iterator[Path]:
-    """The folder and its subfolders, each once whatever links there are, sorted by name."""
+def home_path(text: str) -> Path:
+    """A path with ``~`` replaced; that of an unknown user stays, and is no folder then."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
+
+
+def left_out(files: RunFiles, kind: str) -> list[str]:
+    """Files of one kind in a run's folder that are not taken for its own, by name, sorted.
+
+    Their names carry an ending, and the folder holds a run without one.
+    """
+    if not files.origin.is_dir():
+        return []
+    names = sorted(path.name for path in files.origin.iterdir())
+    return [name for name in names if _kind(name)[0] == kind and _kind(name)[1]]
+
+
+def _folders(top: Path) -> Iterator[tuple[Path, str]]:
+    """The folder and its subfolders, each once whatever links there are, sorted by name.
+
+    With each comes the reason why it cannot be looked into, empty if it can.
+    """
     seen: set[tuple[int, int]] = set()
     waiting = [top]
     while waiting:
@@ -79,10 +108,17 @@ def _folders(top: Path) -> Iterator[Path]:
             seen.add((state.st_dev, state.st_ino))
             with os.scandir(place) as entries:
                 inner = [e.name for e in entries if not e.name.startswith(".") and _is_folder(e)]
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):  # removed since its parent was read
             continue
-        yield place
+        except OSError as error:
+            yield place, _closed(error)
+            continue
+        yield place, ""
         waiting += [place / name for name in sorted(inner, reverse=True)]
+
+
+def _closed(error: OSError) -> str:
+    return f"the folder cannot be read: {error.strerror or error}"
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -93,10 +129,11 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _runs_of(place: Path, name: str) -> Iterator[RunFiles]:
-    groups: dict[str, dict[str, Path]] = {}
+    groups: dict[str, dict[str, Any]] = {}
     try:
         found = sorted(p for p in place.iterdir() if p.is_file())
-    except OSError:
+    except OSError as error:
+        yield RunFiles(name, place, problem=_closed(error))
         return
     for path in found:
         kind, tag = _kind(path.name)

@@ -22,7 +22,7 @@ from rhoflow.vasp.stream import TextReader, open_binary
 # Values of the settings that VASP repeats, each on a line of its own or with others.
 _SETTING = re.compile(
     rb"\b(NELECT|NELM|NSW|IBRION|ISPIN|ICHARG|LNONCOLLINEAR|LVHAR|GGA|METAGGA|LHFCALC|LUSE_VDW"
-    rb"|NIONS)\s*=\s*([-+.\w]+)"
+    rb"|IVDW|LVDW|NIONS)\s*=\s*([-+.\w]+)"
 )
 _ENERGY = re.compile(rb"\b(TEWEN|DENC|EBANDS)\s*=\s*(\S+)")
 _ZERO_SMEARING = re.compile(rb"energy\(sigma->0\)\s*=\s*(\S+)")
@@ -70,12 +70,15 @@ class _Reader:
         while (line := self.reader.line()) is not None:
             if match := _FERMI.search(line):
                 self.fermi, self.spin, self.levels = number(match[1]), 1, {}
+            elif b"Edisp" in line:  # what IVDW adds; VASP 5 does not repeat the setting
+                self.settings["LVDW"] = "T"
             elif b"=" in line:
                 self._assignment(line)
             elif b"Iteration" in line:
                 self._iteration(line)
-            elif b"aborting loop" in line:
+            elif b"aborting loop" in line:  # EDIFF is reached, was not reached, hard stop was set
                 self.converged = b"is reached" in line
+                self.stopped |= b"stop was set" in line
             elif b"reached required accuracy" in line:
                 self.relaxed = True
             elif b"stop encountered" in line:  # STOPCAR: "soft stop encountered!", "hard ..."
@@ -215,6 +218,7 @@ def _output(reader: _Reader) -> Output:
         relaxes=relaxes,
         electronic_converged=reader.converged,
         ionic_converged=not relaxes or relaxed,
+        stopped=reader.stopped,
         scf_iterations=reader.scf_iterations or None,
         icharg=integer(settings.get("ICHARG")),
         electrostatic_locpot=electrostatic_locpot(settings, reader.version),

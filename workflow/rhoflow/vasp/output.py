@@ -42,12 +42,14 @@ class Output:
         valences: (n_atoms,) valence electrons of the POTCARs.
         n_electrons: NELECT.
         n_spins: 1 or 2; 1 for a non-collinear run.
+        n_blocks: grids that its CHGCAR holds: 1, 2 with collinear spin, 4 if non-collinear.
         lattice: (3, 3) Å of the last ionic step.
         frac_coords: (n_atoms, 3) of the last ionic step.
         ionic_steps: how many there are.
         relaxes: whether the ions move towards a minimum (IBRION 1 to 3 and NSW above 1).
         electronic_converged: of the last ionic step.
         ionic_converged: whether the relaxation reached its criterion.
+        stopped: whether a STOPCAR ended it.
         scf_iterations: of the last ionic step.
         icharg: 10 and more keep the density fixed.
         electrostatic_locpot: whether a LOCPOT of this run is free of exchange-correlation.
@@ -74,6 +76,7 @@ class Output:
     relaxes: bool | None = None
     electronic_converged: bool | None = None
     ionic_converged: bool | None = None
+    stopped: bool | None = None
     scf_iterations: int | None = None
     icharg: int | None = None
     electrostatic_locpot: bool | None = None
@@ -119,7 +122,7 @@ def functional_name(settings: Mapping[str, str], titles: Sequence[str]) -> str |
     """The exchange-correlation functional that a run's settings and POTCARs stand for.
 
     Args:
-        settings: GGA, METAGGA, LHFCALC, LUSE_VDW and LDAU of INCAR's names, as text.
+        settings: GGA, METAGGA, LHFCALC, LUSE_VDW, IVDW, LVDW and LDAU of INCAR's names, as text.
         titles: of the POTCARs, as ``PAW_PBE Si 05Jan2001``.
     """
     text = {key: value.strip().upper() for key, value in settings.items()}
@@ -133,7 +136,13 @@ def functional_name(settings: Mapping[str, str], titles: Sequence[str]) -> str |
     if name is None:
         return None
     name += "+vdW-DF" if flag(text.get("LUSE_VDW")) else ""
+    name += "+D" if has_dispersion(text) else ""
     return name + ("+U" if flag(text.get("LDAU")) else "")
+
+
+def has_dispersion(settings: Mapping[str, str]) -> bool:
+    """Whether the settings, as text, add a dispersion correction to the energy."""
+    return bool(integer(settings.get("IVDW")) or flag(settings.get("LVDW")))
 
 
 def _of_titles(titles: Sequence[str]) -> str | None:

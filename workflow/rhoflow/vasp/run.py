@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rhoflow.crystal import Crystal
 from rhoflow.errors import DataError
-from rhoflow.vasp.folders import RunFiles
+from rhoflow.vasp.folders import RunFiles, left_out
 from rhoflow.vasp.outcar import read_outcar, read_potcar
 from rhoflow.vasp.output import Output, expanded, merged
 from rhoflow.vasp.vasprun import read_vasprun
@@ -77,6 +77,8 @@ def read_account(files: RunFiles) -> Output | None:
     Raises:
         DataError: neither is readable, or the run did not come to its end.
     """
+    if files.problem:
+        raise DataError(files.problem)
     problems: list[str] = []
     xml = _attempt(_whole_vasprun, files.vasprun, problems)
     text = _attempt(_whole_outcar, files.outcar, problems)
@@ -192,7 +194,13 @@ def read_density(files: RunFiles) -> Density:
         DataError: there is none, or it is damaged.
     """
     if files.chgcar is None:
-        raise DataError("no CHGCAR: VASP writes it with LCHARG = .TRUE.")
+        others = left_out(files, "chgcar")
+        raise DataError(
+            f"no CHGCAR: {others[0]} is left out, as the names of the folder's other files end "
+            "differently; rename it CHGCAR if it belongs to them"
+            if others
+            else "no CHGCAR: VASP writes it with LCHARG = .TRUE."
+        )
     field = read_volumetric(files.chgcar)
     crystal = _with_symbols(field.header, files, files.chgcar.name)
     for block in field.blocks:
