@@ -222,7 +222,7 @@ def test_a_damaged_table_is_named_and_its_removal_heals(selected, tmp_path, dama
     folder = tmp_path / "run"
     shutil.copytree(selected, folder, copy_function=shutil.copy2)
     path = folder / "config.yaml"
-    table = folder / "results/structures/mini/structures.parquet"
+    table = folder / "results/dft/mini/0000.structures.parquet"
     vectors = folder / "results/descriptors/composition/mini/0000.parquet"
     good, stamp, before = table.read_bytes(), table.stat(), vectors.read_bytes()
     content = {"half": good[: len(good) // 2], "garbage": b"\x00\xff" * 2000}
@@ -232,7 +232,7 @@ def test_a_damaged_table_is_named_and_its_removal_heals(selected, tmp_path, dama
     target = str(vectors.relative_to(folder))
     code, text = snakemake(folder, path, target)
     assert code != 0
-    assert "results/structures/mini/structures.parquet: cannot be read" in text
+    assert "results/dft/mini/0000.structures.parquet: cannot be read" in text
     assert "delete it and run snakemake again" in text
     assert "Traceback (most recent call last)" not in text
     assert (folder / "results/descriptors/composition/mini/0001.parquet").exists()

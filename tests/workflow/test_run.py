@@ -72,7 +72,7 @@ def test_the_run_ends_with_its_report_and_tables(finished):
     report = (finished / "results" / "report.html").read_text()
     assert "Miniature" in report
     assert "not testable" in report
-    assert report.count("data:image/svg+xml;base64,") == 3
+    assert report.count("data:image/svg+xml;base64,") == 5
     assert "http://" not in report.replace("http://www.w3.org", "")
     records = pd.read_parquet(finished / "results/dft/mini/records.parquet")
     assert len(records) == 4
