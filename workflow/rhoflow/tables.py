@@ -99,6 +99,7 @@ ATOMS = pa.schema(
 
 # What an archive holds. A shard that lacks a column was written before there was such a column:
 # only those of ARCHIVE_NEEDS must be there.
+ARCHIVE_ATOMS = "atoms.parquet"
 ARCHIVE_NEEDS = ("material_id", "status", "lattice_angstrom", "symbols", "frac_coords")
 ARCHIVE = pa.schema(
     [*STRUCTURES, *[f for f in DFT_RECORDS if f.name not in ("material_id", "n_atoms")]]

@@ -19,8 +19,6 @@ from rhoflow.density.spectrum import Spectrum
 from rhoflow.dft.base import EngineSpec, Result, structure_identity
 from rhoflow.errors import DataError
 
-ATOMS_FILE = "atoms.parquet"
-
 
 class ArchiveSpec(EngineSpec):
     """Takes finished calculations from the archive that the structures come from."""
@@ -94,7 +92,9 @@ def _plain(value: Any) -> Any:
 
 @cache
 def _atoms(path: str) -> pd.DataFrame:
-    return io.read_table(Path(path) / ATOMS_FILE, tables.ATOMS).set_index("element", drop=False)
+    return io.read_table(Path(path) / tables.ARCHIVE_ATOMS, tables.ATOMS).set_index(
+        "element", drop=False
+    )
 
 
 def atom_identity(element: str, spec: ArchiveSpec) -> dict[str, Any]:

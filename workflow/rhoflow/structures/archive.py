@@ -29,8 +29,6 @@ from rhoflow.structures.reading import (
     symbol_of,
 )
 
-ATOMS_FILE = "atoms.parquet"
-
 
 class ArchiveSource(Spec):
     """Structures of an archive of finished calculations."""
@@ -118,7 +116,9 @@ def archive_shards(spec: ArchiveSource) -> list[Path]:
         ConfigError: the folder is missing or holds none.
     """
     folder = user_path(spec.path, "archive")
-    found = sorted(p for p in folder.glob("*.parquet") if p.name != ATOMS_FILE and p.is_file())
+    found = sorted(
+        p for p in folder.glob("*.parquet") if p.name != tables.ARCHIVE_ATOMS and p.is_file()
+    )
     if not found:
         raise ConfigError(
             f"archive: '{folder}' holds no shard of an archive (0000.parquet ...); set the path to "
@@ -142,7 +142,7 @@ def archive_fingerprint(spec: ArchiveSource) -> str:
     """
     told = hashlib.sha256()
     shards = archive_shards(spec)
-    atoms = [p for p in shards[0].parent.glob(ATOMS_FILE) if p.is_file()]
+    atoms = [p for p in shards[0].parent.glob(tables.ARCHIVE_ATOMS) if p.is_file()]
     for path in [*shards, *atoms]:
         told.update(os.fsencode(path.name) + b"\0" + path.read_bytes())
     for path in sorted(shards[0].parent.glob("*.npz")):
