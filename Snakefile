@@ -38,7 +38,9 @@ include: "workflow/rules/descriptors.smk"
 include: "workflow/rules/splits.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/scores.smk"
+include: "workflow/rules/classification.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/r3dvs.smk"
 include: "workflow/rules/targets.smk"
 
 

@@ -16,5 +16,12 @@ params = snakemake.params.spec
 spec = LearningCurveSpec.model_validate(params["protocol"])
 targets = io.read_table(snakemake.input.targets, tables.TARGET_TABLE)
 usable = targets.dropna(subset=list(params["targets"]))["material_id"]
-splits = draw(list(usable), spec, study=snakemake.wildcards.study)
+structures = io.read_table(snakemake.input.structures, tables.STRUCTURES)
+formulas = dict(zip(structures["material_id"], structures["formula"], strict=True))
+splits = draw(
+    list(usable),
+    spec,
+    study=snakemake.wildcards.study,
+    groups=formulas if spec.keep_together == "formula" else None,
+)
 io.write_table(snakemake.output.splits, splits, tables.SPLITS, spec=params)

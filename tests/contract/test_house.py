@@ -4,11 +4,13 @@ import ast
 import re
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
 from rhoflow import __version__, reference
+from rhoflow.study import FigureName
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "workflow" / "rhoflow"
@@ -18,7 +20,8 @@ FLOORS = [
     {"crystal", "density", "errors", "evaluation", "spec", "training"},
     {"descriptors", "tables", "vasp"},
     {"io"},
-    {"dft", "figures", "models", "structures"},
+    {"checkpoints", "dft", "figures", "models", "structures"},
+    {"study"},
     {"config"},
     {"reference"},
 ]
@@ -169,8 +172,7 @@ def test_one_version_everywhere():
 
 
 def test_captions_exist_for_every_figure():
-    text = (ROOT / "workflow" / "rules" / "common.smk").read_text()
-    names = re.search(r"FIGURES = \[(.*?)\]", text)
-    assert names
-    for name in re.findall(r'"(\w+)"', names[1]):
-        assert (ROOT / "workflow" / "report" / f"{name}.rst").exists()
+    text = "".join(p.read_text() for p in (ROOT / "workflow" / "rules").glob("*.smk"))
+    named = set(re.findall(r'caption="\.\./report/(\w+)\.rst"', text))
+    assert named >= set(get_args(FigureName))
+    assert named == {p.stem for p in (ROOT / "workflow" / "report").glob("*.rst")}

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from rhoflow.dft.registry import EngineSpec
 from rhoflow.structures.select import SelectionSpec
 from rhoflow.structures.sources import SourceSpec
+from rhoflow.study import ArmSpec
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
@@ -18,11 +19,12 @@ ADAPTERS = {
     "source": TypeAdapter(SourceSpec),
     "selection": TypeAdapter(SelectionSpec),
     "engines": TypeAdapter(dict[str, EngineSpec]),
+    "arms": TypeAdapter(dict[str, ArmSpec]),
 }
 
 
 def entries(text: str) -> list[tuple[str, Any]]:
-    """Sources, selections and engines of a block; a block may show several sources."""
+    """Sources, selections, engines and arms of a block; a block may show several sources."""
     alone = text.startswith("    source:")
     parts = re.split(r"\n(?=    source:)", "\n" + text)[1:] if alone else [text]
     found = []

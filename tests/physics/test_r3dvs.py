@@ -1,11 +1,15 @@
 """Invariances of R3DVS: translation, permutation, choice of cell; covariance under rotation."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from scipy.stats import kstest
 from tests.conftest import CENTRES, CHARGES, LATTICE, WIDTHS, analytic_coefficients
 
+from rhoflow.crystal import Crystal
 from rhoflow.density.spectrum import Spectrum, friedel_half, half_sphere, reciprocal_lattice
 from rhoflow.descriptors.r3dvs import R3DVSSpec, SpotSet, spots
 from rhoflow.descriptors.voxels import SpotBatcher, random_rotations
@@ -100,7 +104,7 @@ def test_deposit_keeps_the_sum_of_amplitudes(deposit):
     spec = R3DVSSpec(deposit=deposit)
     data = spots({"x": spectrum_of(LATTICE, CENTRES)}, spec)
     origin = (data.g == 0).all(axis=1)
-    total = 2 * data.amplitude[~origin].sum() + data.amplitude[origin].sum()
+    total = 2 * data.amplitude[0, ~origin].sum() + data.amplitude[0, origin].sum()
     grid = voxels(spectrum_of(LATTICE, CENTRES), spec)
     assert float(grid.sum()) == pytest.approx(float(total), rel=1e-5)
 
@@ -113,7 +117,7 @@ def test_one_spot_falls_where_it_should():
     assert spec.g_cut == pytest.approx(7.854, abs=1e-3)
     assert pitch == pytest.approx(0.4909, abs=1e-4)
     g = np.array([[3.2, 0.5, -1.5]], np.float32) * pitch
-    one = SpotSet(("x",), np.array([0, 1]), g, np.array([0.5], np.float32), np.array([10.0]))
+    one = SpotSet(("x",), np.array([0, 1]), g, np.array([[0.5]], np.float32), np.array([10.0]))
     batcher = SpotBatcher(one, spec, torch.device("cpu"))
     grid = batcher.voxels(torch.zeros(1, dtype=torch.long), torch.eye(3)[None])[0, 0]
     assert float(grid[16 + 3, 16, 16 - 2]) == pytest.approx(0.5)
@@ -127,8 +131,76 @@ def test_per_atom_and_squared_values():
     spec = R3DVSSpec(value="squared", per="atom")
     batcher = SpotBatcher(plain, spec, torch.device("cpu"))
     at_zero = (plain.g == 0).all(axis=1)
-    expected = plain.amplitude**2 * spectrum.volume / 3
-    np.testing.assert_allclose(batcher.value.numpy()[~at_zero], expected[~at_zero], rtol=1e-5)
+    expected = plain.amplitude[0] ** 2 * spectrum.volume / 3
+    np.testing.assert_allclose(batcher.value.numpy()[0, ~at_zero], expected[~at_zero], rtol=1e-5)
+
+
+@pytest.mark.parametrize("deposit", ["nearest", "linear"])
+@pytest.mark.parametrize("half", [False, True])
+def test_the_mean_density_is_left_out_where_it_is_not_asked_for(deposit, half):
+    """What is missing is s(0), in the one or eight voxels at the origin, and nothing else."""
+    spectrum, rotation = spectrum_of(LATTICE, CENTRES), random_rotations(1, torch.Generator())[0]
+    with_it = R3DVSSpec(deposit=deposit, half=half, per="atom")
+    without = with_it.model_copy(update={"origin": False})
+    missing = voxels(spectrum, with_it, rotation) - voxels(spectrum, without, rotation)
+    at_origin = ~spectrum.hkl.any(axis=1)
+    mean = float(abs(spectrum.coefficients[at_origin][0])) * spectrum.volume / 3
+    seen = 0.5 if half and deposit == "linear" else 1.0  # half of the eight voxels
+    assert float(missing.sum()) == pytest.approx(seen * mean, rel=1e-4)
+    reached = (missing > 1e-3 * mean).nonzero() + torch.tensor([16 if half else 0, 0, 0])
+    assert ((reached == 15) | (reached == 16)).all()
+    assert len(reached) == (1 if deposit == "nearest" else 8 * seen)
+    assert R3DVSSpec().origin
+
+
+@pytest.mark.parametrize("deposit", ["nearest", "linear"])
+def test_half_of_the_cube_holds_everything(deposit):
+    """The other half is its image under inversion, but for nearest g = 0, on a voxel's corner."""
+    spectrum, rotation = spectrum_of(LATTICE, CENTRES), random_rotations(1, torch.Generator())[0]
+    whole = voxels(spectrum, R3DVSSpec(deposit=deposit), rotation)
+    half = voxels(spectrum, R3DVSSpec(deposit=deposit, half=True), rotation)
+    assert half.shape == R3DVSSpec(half=True).grid_shape == (16, 32, 32)
+    assert torch.equal(half, whole[16:])
+    unlike = (half.flip((0, 1, 2)) - whole[:16]).abs() > 1e-5 * whole.max()
+    assert int(unlike.sum()) == (1 if deposit == "nearest" else 0)
+    with pytest.raises(ValidationError, match="an even number of voxels has halves"):
+        R3DVSSpec(half=True, length_angstrom=13.2)
+
+
+def test_the_potential_of_nuclei_is_a_sum_over_atoms():
+    """Against the closed form of two Gaussians: 4π e² Z exp(-g²σ²/2) / (V g²) per nucleus."""
+    crystal = Crystal("x", LATTICE, ("Mg", "O", "O"), CENTRES)
+    spec = R3DVSSpec(channels=("density", "nuclei"))
+    data = spots({"x": spectrum_of(LATTICE, CENTRES)}, spec, crystals=[crystal])
+    assert data.amplitude.shape == (2, len(data.g))
+    g = data.g.astype(float)
+    squared = (g**2).sum(axis=1)
+    structure = np.exp(-1j * (g @ (CENTRES @ LATTICE).T)) @ [12, 8, 8]
+    away = squared > 0
+    expected = 4 * np.pi * 14.399645 / crystal.volume / squared[away]
+    expected = np.abs(expected * structure[away]) * np.exp(-squared[away] * 0.3**2 / 2)
+    np.testing.assert_allclose(data.amplitude[1, away], expected, rtol=1e-4, atol=1e-5)
+    assert data.amplitude[1, ~away] == 0
+
+
+def test_a_second_field_is_laid_on_the_spots_of_the_first():
+    spectrum = spectrum_of(LATTICE, CENTRES)
+    order = np.random.default_rng(0).permutation(len(spectrum.hkl))
+    other = replace(
+        spectrum, hkl=spectrum.hkl[order], coefficients=3 * spectrum.coefficients[order]
+    )
+    spec = R3DVSSpec(channels=("density", "potential"))
+    data = spots({"x": spectrum}, spec, potentials={"x": other})
+    np.testing.assert_allclose(data.amplitude[1], 3 * data.amplitude[0], rtol=1e-6)
+    batcher = SpotBatcher(data, spec, torch.device("cpu"))
+    both = batcher.voxels(torch.zeros(1, dtype=torch.long), torch.eye(3)[None])
+    assert both.shape == (1, 2, 32, 32, 32)
+    assert torch.allclose(both[:, 1], 3 * both[:, 0], rtol=1e-5)
+    short = replace(other, hkl=other.hkl[:50], coefficients=other.coefficients[:50])
+    with pytest.raises(DataError, match="its local potential ends before its density"):
+        spots({"x": spectrum}, spec, potentials={"x": short})
+    with pytest.raises(DataError, match="'x' has a density but no local potential"):
+        spots({"x": spectrum}, spec)
 
 
 def test_batches_equal_single_structures():
@@ -157,7 +229,7 @@ def test_a_spectrum_that_ends_before_g_cut_is_refused(g_max):
 def test_spots_on_the_rim_stay_on_their_side(deposit):
     spec = R3DVSSpec(deposit=deposit)
     g = np.array([[spec.g_cut, 0.3, 0.3]], np.float32)
-    one = SpotSet(("x",), np.array([0, 1]), g, np.array([1.0], np.float32), np.array([10.0]))
+    one = SpotSet(("x",), np.array([0, 1]), g, np.array([[1.0]], np.float32), np.array([10.0]))
     batcher = SpotBatcher(one, spec, torch.device("cpu"))
     grid = batcher.voxels(torch.zeros(1, dtype=torch.long), torch.eye(3)[None])[0, 0]
     along = grid.sum(dim=(1, 2))

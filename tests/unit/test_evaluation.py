@@ -43,39 +43,73 @@ def test_too_few_structures_say_how_many_are_needed():
         draw(IDS[:9], SPEC, study="s")
 
 
+def test_polymorphs_are_kept_together():
+    """12 structures of 4 formulas: no formula stands on both sides, sets stay nested and full."""
+    formula = {name: "ABCD"[i % 4] for i, name in enumerate(IDS)}
+    spec = SPEC.model_copy(update={"test_size": 4})
+    splits = draw(IDS, spec, study="s", groups=formula)
+    for _, rows in splits.groupby("redraw"):
+        sides = [
+            set(rows[rows["part"] == part]["material_id"].map(formula))
+            for part in ("test", "train")
+        ]
+        assert sides[0].isdisjoint(sides[1])
+        assert (rows["part"] == "test").sum() == 4
+    with pytest.raises(DataError, match="of which a split without divided groups leaves"):
+        draw(IDS, spec.model_copy(update={"train_sizes": (8,)}), study="s", groups=formula)
+
+
+def test_the_spread_over_poses_is_noted_where_it_is_asked_for():
+    class Turning(_Memory):
+        def predict_poses(self, inputs, n):
+            return self.predict(inputs)[:, :, None] + np.array([-1.0, 1.0])[None, None, :, None]
+
+    y = pd.DataFrame({"a": np.arange(12.0), "b": np.arange(12.0)}, index=IDS)
+    spec = SPEC.model_copy(update={"spread_poses": 2})
+    inputs, splits = VectorSet(tuple(IDS), np.zeros((12, 1))), draw(IDS, SPEC, study="s")
+    for model, spread in ((Turning, 1.0), (_Memory, 0.0)):
+        table = learning_curve(model, inputs, y, splits, spec, redraws=[0])
+        assert (table["pose_std"] == spread).all()
+    assert learning_curve(_Memory, inputs, y, splits, SPEC, redraws=[0])["pose_std"].isna().all()
+
+
 def test_redraws_are_grouped_into_jobs():
     assert SPEC.jobs() == ["0-1", "2-3", "4-4"]
     assert [list(parse_range(j)) for j in SPEC.jobs()] == [[0, 1], [2, 3], [4]]
 
 
 class _Memory:
-    """A model that answers with the mean of its training targets plus its seed's parity."""
+    """A model that answers with the number of its seed, and 100 more for the second target."""
 
-    def __init__(self, inputs, y, seed):
-        self.seen, self.mean, self.seed = inputs.ids, y.mean(), seed
+    def __init__(self, inputs, y, seeds):
+        self.seen, self.seeds = inputs.ids, seeds
+        assert y.shape == (len(inputs), 2)
 
     def predict(self, inputs):
         assert not set(self.seen) & set(inputs.ids)
-        return np.full(len(inputs), self.mean)
+        seed, _, target = np.indices((len(self.seeds), len(inputs), 2))
+        return seed + 100.0 * target
 
 
 def test_the_protocol_trains_on_nested_sets_and_never_on_test_structures():
     inputs = VectorSet(tuple(reversed(IDS)), np.arange(12.0)[:, None])
-    y = pd.Series(np.arange(12.0), index=IDS)
+    y = pd.DataFrame({"a": np.arange(12.0), "b": np.arange(12.0) ** 2}, index=IDS)
     trained = []
 
-    def fit(x, targets, seed):
-        trained.append((x.ids, seed))
+    def fit(x, targets, seeds):
+        trained.append((x.ids, seeds))
         np.testing.assert_array_equal(targets, y.loc[list(x.ids)])
-        return _Memory(x, targets, seed)
+        return _Memory(x, targets, seeds)
 
     splits = draw(IDS, SPEC, study="s")
-    table = learning_curve(fit, inputs, y, splits, SPEC, redraws=range(2), n_seeds=2)
-    assert len(table) == 2 * 2 * 2 * 4
+    table = learning_curve(fit, inputs, y, splits, SPEC, redraws=range(2))
+    assert len(table) == 2 * 2 * 2 * 4 * 2
     assert {len(ids) for ids, _ in trained} == {3, 6}
-    assert set(trained[0][0]) < set(trained[2][0])
-    assert len({seed for _, seed in trained}) == 4
-    assert (table["y_true"] == table["material_id"].map(y)).all()
+    assert set(trained[0][0]) < set(trained[1][0])
+    assert len({seed for _, seeds in trained for seed in seeds}) == 4
+    for target, rows in table.groupby("target"):
+        assert (rows["y_true"] == rows["material_id"].map(y[target])).all()
+    assert (table["y_pred"] == table["seed"] + table["target"].map({"a": 0, "b": 100})).all()
 
 
 def predictions(errors: dict[str, list[float]], train_size: int = 100) -> pd.DataFrame:
@@ -98,7 +132,7 @@ def predictions(errors: dict[str, list[float]], train_size: int = 100) -> pd.Dat
         "y_true",
         "y_pred",
     ]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=columns).assign(pose_std=np.nan)
 
 
 def test_scores_of_known_errors():
@@ -218,7 +252,7 @@ def test_a_training_set_is_the_front_of_the_order():
         trained.append(x.ids)
         return _Memory(x, targets, seed)
 
-    y = pd.Series(np.arange(12.0), index=IDS)
+    y = pd.DataFrame({"a": np.arange(12.0), "b": np.arange(12.0)}, index=IDS)
     learning_curve(
         fit,
         VectorSet(tuple(IDS), np.zeros((12, 1))),
@@ -226,7 +260,6 @@ def test_a_training_set_is_the_front_of_the_order():
         splits,
         SPEC,
         redraws=[3],
-        n_seeds=1,
     )
     rows = splits[(splits["redraw"] == 3) & (splits["part"] == "train")].sort_values("order")
     assert trained == [tuple(rows["material_id"][:3]), tuple(rows["material_id"])]

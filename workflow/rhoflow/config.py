@@ -7,28 +7,26 @@ valid key. Nothing of the workflow runs before that.
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from rhoflow.density.store import DensitySpec
 from rhoflow.descriptors.r3dvs import R3DVSSpec
+from rhoflow.descriptors.r3dvs_power import R3DVSPowerSpec
 from rhoflow.descriptors.registry import DescriptorSpec
 from rhoflow.dft.registry import EngineSpec
 from rhoflow.errors import ConfigError, did_you_mean
-from rhoflow.evaluation.claims import ClaimSpec
-from rhoflow.evaluation.protocol import LearningCurveSpec
-from rhoflow.models.registry import ModelSpec, reads_spots
+from rhoflow.models.registry import ModelSpec, is_random, reads_spots, reads_vectors
 from rhoflow.spec import Spec
 from rhoflow.structures.select import SelectionSpec
 from rhoflow.structures.sources import SourceSpec
+from rhoflow.study import NEEDS_VOXELS, ComparisonSpec, Name, StudySpec, with_scans
 from rhoflow.tables import TARGETS
 
-# Names become parts of paths and of wildcards; studies become targets of Snakemake.
-NAME = r"^[a-z0-9][a-z0-9_]{0,39}$"
 RESERVED = ("all", "studies", "done")
-Name = Annotated[str, Field(pattern=NAME)]
+TOGETHER = "together"
 
 
 class DatasetSpec(Spec):
@@ -48,40 +46,6 @@ class DatasetSpec(Spec):
     def n_shards(self) -> int:
         """Number of shards, from the config alone."""
         return -(-self.selection.size // self.shard_size)
-
-
-class ArmSpec(Spec):
-    """A contestant: a descriptor and the model that reads it."""
-
-    descriptor: Name = Field(description="Name of an entry under `descriptors`.")
-    model: Name = Field(description="Name of an entry under `models`.")
-    label: str | None = Field(default=None, description="Name in figures; null: the arm's own.")
-
-
-class StudySpec(Spec):
-    """A comparison of arms on one data set, by one protocol."""
-
-    title: str = Field(description="Heading in the report.")
-    dataset: Name = Field(description="Name of an entry under `datasets`.")
-    targets: tuple[str, ...] = Field(min_length=1, description="Properties to learn.")
-    arms: dict[Name, ArmSpec] = Field(min_length=1, description="Descriptor and model pairs.")
-    protocol: LearningCurveSpec = Field(description="Sizes, redraws and seeds.")
-    claims: tuple[ClaimSpec, ...] = Field(default=(), description="Claims of the paper to judge.")
-    show_density_of: str | None = Field(
-        default=None,
-        description="material_id whose density the concept figure shows; null: the first "
-        "calculation that succeeded.",
-    )
-
-
-class ComparisonSpec(Spec):
-    """The same structures, computed for two data sets: another engine, settings or machine."""
-
-    dataset: Name = Field(description="Name of an entry under `datasets`.")
-    reference: Name = Field(
-        description="Name of an entry under `datasets` against which it is compared; structures "
-        "are paired by their ids in a common source, or by formula and space group."
-    )
 
 
 class WorkflowConfig(Spec):
@@ -135,10 +99,18 @@ class WorkflowConfig(Spec):
             yield from _known(f"{here}.dataset", study.dataset, self.datasets)
             for target in study.targets:
                 yield from _known(f"{here}.targets", target, TARGETS)
+            for other in study.includes:
+                yield from _known(f"{here}.includes", other, self.studies)
             for arm, spec in study.arms.items():
                 at = f"{here}.arms.{arm}"
                 yield from _known(f"{at}.descriptor", spec.descriptor, self.descriptors)
                 yield from _known(f"{at}.model", spec.model, self.models)
+                if spec.residual_of is not None:
+                    yield from _known(f"{at}.residual_of", spec.residual_of, study.arms)
+                for target in spec.targets or ():
+                    yield from _known(f"{at}.targets", target, study.targets)
+            for i, stated in enumerate(study.accuracy_claims):
+                yield from _known(f"{here}.accuracy_claims.{i}.arm", stated.arm, study.arms)
             for i, claim in enumerate(study.claims):
                 at = f"{here}.claims.{i}"
                 yield from _known(f"{at}.target", claim.target, study.targets)
@@ -150,32 +122,95 @@ class WorkflowConfig(Spec):
 
     def _study_problems(self, name: str, study: StudySpec) -> Iterable[str]:
         """Sizes and pairs that cannot work together."""
-        if len(set(study.targets)) < len(study.targets):
+        named = [study.targets, *(a.targets for a in study.arms.values() if a.targets)]
+        if any(len(set(targets)) < len(targets) for targets in named):
             yield f"studies.{name}.targets: a target is named twice; name each once"
-        size = self.datasets[study.dataset].selection.size
-        needed = max(study.protocol.train_sizes) + study.protocol.test_size
-        if needed > size:
-            yield (
-                f"studies.{name}.protocol: the largest of train_sizes and test_size need {needed} "
-                f"structures, but datasets.{study.dataset}.selection.size is {size}"
-            )
+        yield from self._size_problems(name, study)
+        yield from self._figure_problems(name, study)
+        for i, claim in enumerate(study.claims):
+            for arm in (claim.arm, *claim.than):
+                if claim.target not in (study.arms[arm].targets or study.targets):
+                    yield f"studies.{name}.claims.{i}: arm '{arm}' does not learn {claim.target}"
         for arm, spec in study.arms.items():
+            if study.protocol.kind == "classification" and spec.residual_of:
+                yield f"studies.{name}.arms.{arm}.residual_of: classes have no residual"
+            if spec.residual_of and study.arms[spec.residual_of].residual_of:
+                yield (
+                    f"studies.{name}.arms.{arm}.residual_of: '{spec.residual_of}' learns a "
+                    "residual itself; name an arm that does not"
+                )
             descriptor, model = self.descriptors[spec.descriptor], self.models[spec.model]
             if reads_spots(model) and not isinstance(descriptor, R3DVSSpec):
                 yield (
                     f"studies.{name}.arms.{arm}: model '{spec.model}' ({model.kind}) reads r3dvs, "
                     f"but descriptor '{spec.descriptor}' is of kind {descriptor.kind}"
                 )
-            if model.kind == "krr" and isinstance(descriptor, R3DVSSpec):
+            if reads_vectors(model) and isinstance(descriptor, R3DVSSpec):
                 yield (
-                    f"studies.{name}.arms.{arm}: model '{spec.model}' (krr) reads vectors, "
-                    f"but descriptor '{spec.descriptor}' is of kind r3dvs"
+                    f"studies.{name}.arms.{arm}: model '{spec.model}' ({model.kind}) reads "
+                    f"vectors, but descriptor '{spec.descriptor}' is of kind r3dvs"
                 )
-            if isinstance(descriptor, R3DVSSpec) and descriptor.g_cut > self.density.g_store:
+            reciprocal = isinstance(descriptor, R3DVSSpec | R3DVSPowerSpec)
+            if reciprocal and descriptor.g_cut > self.density.g_store:
                 yield (
                     f"density.g_store is {self.density.g_store:g} 1/Å, but descriptor "
                     f"'{spec.descriptor}' needs g_cut = π/δL* = {descriptor.g_cut:.3f} 1/Å"
                 )
+
+    def _figure_problems(self, name: str, study: StudySpec) -> Iterable[str]:
+        """Figures of something that no arm of the study has."""
+        arms = study.arms.values()
+        kinds = {self.descriptors[a.descriptor].kind for a in arms}
+        voxels = [figure for figure in study.drawn() if figure in NEEDS_VOXELS]
+        if voxels and "r3dvs" not in kinds:
+            yield (
+                f"studies.{name}.figures: {', '.join(voxels)} need an arm with an r3dvs descriptor"
+            )
+        if "architecture" in study.drawn() and not any(
+            reads_spots(self.models[a.model]) for a in arms
+        ):
+            yield f"studies.{name}.figures: architecture needs an arm whose model is a cnn3d"
+
+    def _size_problems(self, name: str, study: StudySpec) -> Iterable[str]:
+        """A protocol that asks for more structures than its data set has."""
+        here, size = f"studies.{name}.protocol", self.datasets[study.dataset].selection.size
+        protocol = study.protocol
+        if protocol.kind == "classification":
+            if protocol.classes > size:
+                yield (
+                    f"{here}.classes: {protocol.classes} materials, but "
+                    f"datasets.{study.dataset}.selection.size is {size}"
+                )
+            for arm, spec in study.arms.items():
+                if not reads_spots(self.models[spec.model]):
+                    yield f"studies.{name}.arms.{arm}.model: a classification needs a cnn3d"
+            return
+        needed = max(protocol.train_sizes) + protocol.test_size
+        if needed > size:
+            yield (
+                f"{here}: the largest of train_sizes and test_size need {needed} "
+                f"structures, but datasets.{study.dataset}.selection.size is {size}"
+            )
+
+    def tasks(self, study: str, arm: str) -> dict[str, tuple[str, ...]]:
+        """The trainings of an arm by name, each with the targets that it learns.
+
+        Models without randomness learn all targets at once: their numbers are the same.
+        """
+        settings = self.studies[study].arms[arm]
+        targets = settings.targets or self.studies[study].targets
+        pair = (settings, self.studies[study].arms[settings.residual_of or arm])
+        random = any(is_random(self.models[a.model]) for a in pair)
+        if settings.learns == "together" or not random:
+            return {TOGETHER: targets}
+        return {target: (target,) for target in targets}
+
+    def family(self, study: str) -> tuple[str, ...]:
+        """A study and, one after the other, those that belong to it."""
+        names = [study]
+        for name in names:  # grows while it is read; a circle of includes ends
+            names += [n for n in self.studies[name].includes if n not in names]
+        return tuple(names)
 
     def named(self, path: str) -> Spec:
         """The spec at a dotted path such as ``descriptors.soap``."""
@@ -220,14 +255,30 @@ def load(raw: Mapping[str, Any]) -> WorkflowConfig:
         ConfigError: one message for all that is wrong with it.
     """
     try:
-        return WorkflowConfig.model_validate(dict(raw))
+        config = WorkflowConfig.model_validate(dict(raw))
     except ValidationError as error:
-        lines = [f"  {_explain(e)}" for e in error.errors(include_url=False)]
-        raise ConfigError(
-            "the config is not valid:\n"
-            + "\n".join(lines)
-            + "\nconfig/README.md lists every key with its unit and default."
-        ) from None
+        raise _not_valid(_explain(e) for e in error.errors(include_url=False)) from None
+    pool = {"descriptor": dict(config.descriptors), "model": dict(config.models)}
+    try:
+        studies = with_scans(config.studies, pool)
+    except ConfigError as error:
+        raise _not_valid([str(error)]) from None
+    wider = config.model_copy(
+        update={"studies": studies, "descriptors": pool["descriptor"], "models": pool["model"]}
+    )
+    # What a scan makes must fit together too.
+    problems = [p for n, s in studies.items() for p in wider._study_problems(n, s)]
+    if problems:
+        raise _not_valid(problems)
+    return wider
+
+
+def _not_valid(lines: Iterable[str]) -> ConfigError:
+    return ConfigError(
+        "the config is not valid:\n"
+        + "\n".join(f"  {line}" for line in lines)
+        + "\nconfig/README.md lists every key with its unit and default."
+    )
 
 
 def _explain(error: ErrorDetails) -> str:

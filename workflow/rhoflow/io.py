@@ -329,7 +329,7 @@ def read_spots(paths: Iterable[PathLike]) -> SpotSet:
         ids=tuple(str(i) for a, _ in shards for i in a["material_id"]),
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         g=np.concatenate([a["g"] for a, _ in shards]),
-        amplitude=np.concatenate([a["amplitude"] for a, _ in shards]),
+        amplitude=np.concatenate([a["amplitude"] for a, _ in shards], axis=1),
         volume_per_atom=np.concatenate([a["volume_per_atom"] for a, _ in shards]),
     )
 

@@ -176,6 +176,29 @@ PREDICTIONS = pa.schema(
         pa.field("material_id", pa.string(), nullable=False),
         pa.field("y_true", pa.float64()),
         pa.field("y_pred", pa.float64()),
+        pa.field("pose_std", pa.float64()),
+    ]
+)
+
+CLASSIFICATIONS = pa.schema(
+    [
+        pa.field("study", pa.string(), nullable=False),
+        pa.field("arm", pa.string(), nullable=False),
+        pa.field("replicas", pa.int32(), nullable=False),
+        pa.field("repeat", pa.int32(), nullable=False),
+        pa.field("material_id", pa.string(), nullable=False),
+        pa.field("predicted_id", pa.string(), nullable=False),
+        pa.field("probability", pa.float64()),
+    ]
+)
+
+ACCURACIES = pa.schema(
+    [
+        pa.field("study", pa.string(), nullable=False),
+        pa.field("arm", pa.string(), nullable=False),
+        pa.field("replicas", pa.int32(), nullable=False),
+        pa.field("repeat", pa.int32(), nullable=False),
+        pa.field("accuracy", pa.float64()),
     ]
 )
 

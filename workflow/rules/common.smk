@@ -4,7 +4,7 @@ from rhoflow.dft.vasp_atoms import atoms_state
 from rhoflow.dft.vasp_potcar import potcar_state
 from rhoflow.structures.sources import source_fingerprint
 
-PREDICTIONS = "results/predictions/{study}/{arm}/{target}/{redraws}.parquet"
+PREDICTIONS = "results/predictions/{study}/{arm}/{task}/{redraws}.parquet"
 
 
 def one_of(names):
@@ -18,7 +18,7 @@ wildcard_constraints:
     comparison=one_of(CONFIG.comparisons),
     descriptor=one_of(CONFIG.descriptors),
     arm="[a-z0-9_]+",
-    target="[a-z0-9_]+",
+    task="[a-z0-9_]+",
     shard=r"\d{4}",
     redraws=r"\d+-\d+",
 
@@ -196,25 +196,61 @@ def spots_spec(wildcards):
     return CONFIG.descriptors[wildcards.descriptor].spots_spec().model_dump(mode="json")
 
 
+def channel_files(wildcards):
+    """What the spots' fields besides the density are made of."""
+    channels = CONFIG.descriptors[wildcards.descriptor].channels
+    files = {
+        "potential": "results/density/{dataset}/{shard}.potential.npz",
+        "nuclei": COMPUTED,
+    }
+    return {name: files[name] for name in channels if name in files}
+
+
 # models ----------------------------------------------------------------------------------
 
 
-def descriptor_files(wildcards):
+# States of running trainings, named by a digest of all that decides them: a killed job goes on.
+CHECKPOINTS = "results/training"
+
+
+def descriptor_files(study, arm):
     """The shards of the descriptor that an arm reads."""
-    study = study_spec(wildcards)
-    name = study.arms[wildcards.arm].descriptor
+    name = study.arms[arm].descriptor
     ending = "npz" if CONFIG.descriptors[name].kind == "r3dvs" else "parquet"
     pattern = f"results/descriptors/{name}/{{dataset}}/{{shard}}.{ending}"
     return shard_files(pattern, study.dataset)
 
 
-def train_spec(wildcards):
-    """Descriptor, model and protocol of an arm."""
+def training_inputs(wildcards):
+    """Descriptors that a training reads; an arm that learns a residual reads two."""
     study = study_spec(wildcards)
     arm = study.arms[wildcards.arm]
+    first = (
+        {"first": descriptor_files(study, arm.residual_of)} if arm.residual_of else {}
+    )
+    return {**first, "descriptors": descriptor_files(study, wildcards.arm)}
+
+
+def pair_spec(arm):
+    """Descriptor and model of an arm."""
     return {
         "descriptor": spec(f"descriptors.{arm.descriptor}"),
         "model": spec(f"models.{arm.model}"),
+    }
+
+
+def train_spec(wildcards):
+    """Arm, targets and protocol of a training."""
+    study = study_spec(wildcards)
+    arm = study.arms[wildcards.arm]
+    first = pair_spec(study.arms[arm.residual_of]) if arm.residual_of else None
+    return {
+        "arm": {
+            **pair_spec(arm),
+            "first": first,
+            "residual_folds": arm.residual_folds,
+        },
+        "targets": list(CONFIG.tasks(wildcards.study, wildcards.arm)[wildcards.task]),
         "protocol": spec(f"studies.{wildcards.study}.protocol"),
     }
 
@@ -223,34 +259,61 @@ def train_spec(wildcards):
 
 
 def study_predictions(wildcards):
-    """Predictions of all arms, targets and redraws of a study."""
+    """Predictions of all arms, tasks and redraws of a study."""
     study = study_spec(wildcards)
-    return expand(
-        PREDICTIONS,
-        study=wildcards.study,
-        arm=study.arms,
-        target=study.targets,
-        redraws=study.protocol.jobs(),
-    )
+    return [
+        PREDICTIONS.format(study=wildcards.study, arm=arm, task=task, redraws=redraws)
+        for arm in study.arms
+        for task in CONFIG.tasks(wildcards.study, arm)
+        for redraws in study.protocol.jobs()
+    ]
 
 
 # figures ---------------------------------------------------------------------------------
 
-FIGURES = ["concept", "learning_curves", "parity"]
+STUDY_FIGURE = "results/figures/{study}/{figure}.svg"
+
+
+def scores_file(study):
+    """The scores of a study."""
+    kind = CONFIG.studies[study].protocol.kind
+    name = {"learning_curve": "scores", "classification": "accuracies"}[kind]
+    return f"results/scores/{study}/{name}.csv"
+
+
+def study_files(study):
+    """What a study makes by itself."""
+    return [
+        scores_file(study),
+        f"results/scores/{study}/claims.csv",
+        *expand(STUDY_FIGURE, study=study, figure=CONFIG.studies[study].drawn()),
+    ]
 
 
 def study_outputs(study):
-    """What the target of a study's name makes."""
-    return [
-        f"results/scores/{study}/scores.csv",
-        f"results/scores/{study}/claims.csv",
-        *expand("results/figures/{study}/{figure}.svg", study=study, figure=FIGURES),
-    ]
+    """What the target of a study's name makes: its files, those that belong to it, a report."""
+    files = [f for name in CONFIG.family(study) for f in study_files(name)]
+    return [*files, f"results/reports/{study}.html"]
+
+
+def studies_by(protocol):
+    """Regular expression of the studies of one protocol."""
+    return one_of([n for n, s in CONFIG.studies.items() if s.protocol.kind == protocol])
 
 
 def arm_labels(wildcards):
     """How figures call each arm of a study."""
-    return {name: arm.label or name for name, arm in study_spec(wildcards).arms.items()}
+    arms = study_spec(wildcards).shown_arms()
+    return {name: arm.label or name for name, arm in arms.items()}
+
+
+def arm_scans(wildcards):
+    """Which setting of which arm each arm of a scan differs in."""
+    return {
+        name: arm.scanned.model_dump(mode="json")
+        for name, arm in study_spec(wildcards).arms.items()
+        if arm.scanned
+    }
 
 
 def study_r3dvs(wildcards):
@@ -262,33 +325,51 @@ def study_r3dvs(wildcards):
     return CONFIG.descriptors[names[0]].model_dump(mode="json") if names else {}
 
 
-def report_datasets():
+def report_studies(wildcards=None):
+    """Studies of a report: of one study's target, or of the default run."""
+    study = getattr(wildcards, "study", None)
+    names = [study] if study else CONFIG.report
+    return list(dict.fromkeys(n for name in names for n in CONFIG.family(name)))
+
+
+def report_comparisons(wildcards=None):
+    """Comparisons of a report; that of a study shows none."""
+    return {} if getattr(wildcards, "study", None) else CONFIG.comparisons
+
+
+def report_datasets(wildcards=None):
     """Data sets of the report's studies and of the comparisons; all of them without a study."""
-    studied = [CONFIG.studies[study].dataset for study in CONFIG.report]
+    studied = [CONFIG.studies[study].dataset for study in report_studies(wildcards)]
     compared = [
-        name for c in CONFIG.comparisons.values() for name in (c.reference, c.dataset)
+        name
+        for c in report_comparisons(wildcards).values()
+        for name in (c.reference, c.dataset)
     ]
     return list(dict.fromkeys([*studied, *compared] if studied else CONFIG.datasets))
 
 
-def report_layout():
+def report_layout(wildcards=None):
     """Where the report finds what it shows, by study, comparison and data set."""
     return {
         "studies": {
             study: {
-                "figures": {f: f"results/figures/{study}/{f}.svg" for f in FIGURES},
-                "captions": captions(FIGURES),
-                "scores": f"results/scores/{study}/scores.csv",
+                "figures": {
+                    f: STUDY_FIGURE.format(study=study, figure=f)
+                    for f in CONFIG.studies[study].drawn()
+                },
+                "captions": captions(CONFIG.studies[study].drawn()),
+                "scores": scores_file(study),
                 "claims": f"results/scores/{study}/claims.csv",
+                "tables": study_tables(study),
             }
-            for study in CONFIG.report
+            for study in report_studies(wildcards)
         },
         "comparisons": {
             name: {
                 "figures": {"comparison": f"results/comparisons/{name}.svg"},
                 "captions": captions(["comparison"]),
             }
-            for name in CONFIG.comparisons
+            for name in report_comparisons(wildcards)
         },
         "datasets": {
             dataset: {
@@ -303,7 +384,7 @@ def report_layout():
                     "results/dft/{dataset}/{shard}.cost.parquet", dataset
                 ),
             }
-            for dataset in report_datasets()
+            for dataset in report_datasets(wildcards)
         },
     }
 
@@ -313,7 +394,19 @@ def captions(figures):
     return {figure: shipped(f"workflow/report/{figure}.rst") for figure in figures}
 
 
-def report_inputs():
+def study_tables(study):
+    """Tables that the report shows of a study, by their titles."""
+    drawn, dataset = CONFIG.studies[study].drawn(), CONFIG.studies[study].dataset
+    tables = {}
+    if "architecture" in drawn:
+        tables["Layers of the network"] = f"results/figures/{study}/architecture.csv"
+        tables["Structures of the data set"] = f"results/dft/{dataset}/oxides.csv"
+    if "hartree" in drawn:
+        tables["Hartree energy from voxels"] = f"results/figures/{study}/hartree.csv"
+    return tables
+
+
+def report_inputs(wildcards=None):
     """Every file that the layout of the report names."""
 
     def files(node):
@@ -325,4 +418,4 @@ def report_inputs():
             for f in files(n)
         ]
 
-    return files(report_layout())
+    return files(report_layout(wildcards))

@@ -4,6 +4,7 @@
 rule r3dvs_shard:
     """Spots |s(g)| inside g_cut for one shard of densities."""
     input:
+        unpack(channel_files),
         density="results/density/{dataset}/{shard}.npz",
     output:
         spots="results/descriptors/{descriptor}/{dataset}/{shard}.npz",
@@ -95,3 +96,27 @@ rule composition_shard:
         spec=descriptor_spec,
     script:
         "../../scripts/composition_shard.py"
+
+
+rule r3dvs_power_shard:
+    """Rotation-invariant power spectra of the spots of one shard of densities."""
+    input:
+        density="results/density/{dataset}/{shard}.npz",
+    output:
+        vectors="results/descriptors/{descriptor}/{dataset}/{shard}.parquet",
+    log:
+        "results/logs/r3dvs_power_shard/{descriptor}/{dataset}/{shard}.log",
+    benchmark:
+        "results/benchmarks/r3dvs_power_shard/{descriptor}/{dataset}/{shard}.tsv"
+    wildcard_constraints:
+        descriptor=of_kind("r3dvs_power"),
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(2000),
+        runtime=takes(20),
+    params:
+        spec=descriptor_spec,
+    script:
+        "../../scripts/r3dvs_power_shard.py"

@@ -87,10 +87,37 @@ rule figure_parity:
         "../../scripts/figure_parity.py"
 
 
+rule figure_scan:
+    """Errors against the settings that a study varies."""
+    input:
+        predictions="results/scores/{study}/predictions.parquet",
+    output:
+        figure=report(
+            "results/figures/{study}/scan.svg",
+            caption="../report/scan.rst",
+            category="{study}",
+        ),
+        data="results/figures/{study}/scan.parquet",
+    log:
+        "results/logs/figure_scan/{study}.log",
+    benchmark:
+        "results/benchmarks/figure_scan/{study}.tsv"
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=grows(1000),
+        runtime=takes(10),
+    params:
+        labels=arm_labels,
+        scans=arm_scans,
+    script:
+        "../../scripts/figure_scan.py"
+
+
 rule report_make:
     """One HTML file with the claims, figures, funnel, failures and cost of this run."""
     input:
-        *[study_outputs(study) for study in CONFIG.report],
         *report_inputs(),
         template=shipped("workflow/report/report.html.j2"),
     output:
@@ -110,3 +137,18 @@ rule report_make:
         config=CONFIG.model_dump(mode="json"),
     script:
         "../../scripts/report_make.py"
+
+
+use rule report_make as report_study with:
+    input:
+        report_inputs,
+        template=shipped("workflow/report/report.html.j2"),
+    output:
+        "results/reports/{study}.html",
+    log:
+        "results/logs/report_study/{study}.log",
+    benchmark:
+        "results/benchmarks/report_study/{study}.tsv"
+    params:
+        layout=report_layout,
+        config=CONFIG.model_dump(mode="json"),

@@ -1,10 +1,10 @@
-"""Models: one job a study, arm, target and range of redraws draws one learning curve."""
+"""Models: one job a study, arm, task and range of redraws draws a learning curve."""
 
 
 rule model_train:
-    """Predictions of one arm for one target: every training size of a range of redraws."""
+    """Predictions of one arm for its targets: every training size of a range of redraws."""
     input:
-        descriptors=descriptor_files,
+        unpack(training_inputs),
         targets=lambda wildcards: (
             f"results/dft/{study_spec(wildcards).dataset}/targets.parquet"
         ),
@@ -12,9 +12,9 @@ rule model_train:
     output:
         predictions=PREDICTIONS,
     log:
-        "results/logs/model_train/{study}/{arm}/{target}/{redraws}.log",
+        "results/logs/model_train/{study}/{arm}/{task}/{redraws}.log",
     benchmark:
-        "results/benchmarks/model_train/{study}/{arm}/{target}/{redraws}.tsv"
+        "results/benchmarks/model_train/{study}/{arm}/{task}/{redraws}.tsv"
     conda:
         "../../envs/torch.yaml"
     threads: 1
@@ -23,5 +23,6 @@ rule model_train:
         runtime=takes(240),
     params:
         spec=train_spec,
+        checkpoints=CHECKPOINTS,
     script:
         "../../scripts/model_train.py"

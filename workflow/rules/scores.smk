@@ -13,6 +13,8 @@ rule scores_collect:
         "results/logs/scores_collect/{study}.log",
     benchmark:
         "results/benchmarks/scores_collect/{study}.tsv"
+    wildcard_constraints:
+        study=studies_by("learning_curve"),
     conda:
         "../../envs/core.yaml"
     threads: 1
@@ -21,7 +23,7 @@ rule scores_collect:
         runtime=takes(10),
     params:
         spec=lambda wildcards: {
-            "labels": arm_labels(wildcards),
+            "labels": {n: a.label or n for n, a in study_spec(wildcards).arms.items()},
             "claims": [
                 c.model_dump(mode="json") for c in study_spec(wildcards).claims
             ],

@@ -7,6 +7,9 @@ rule splits_make:
         targets=lambda wildcards: (
             f"results/dft/{study_spec(wildcards).dataset}/targets.parquet"
         ),
+        structures=lambda wildcards: (
+            f"results/structures/{study_spec(wildcards).dataset}/structures.parquet"
+        ),
     output:
         splits="results/splits/{study}.parquet",
     log:

@@ -1,5 +1,6 @@
 """What every descriptor hands to a model: one row a structure, addressable by index."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
@@ -7,11 +8,16 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from rhoflow.errors import DataError
+
 
 class DescriptorSet(Protocol):
     """Descriptors of several structures, in a fixed order."""
 
-    ids: tuple[str, ...]
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """(n,) material ids."""
+        ...
 
     def __len__(self) -> int:
         """Number of structures."""
@@ -19,6 +25,10 @@ class DescriptorSet(Protocol):
 
     def take(self, indices: Sequence[int] | NDArray[np.integer]) -> Self:
         """The structures at the given positions, in that order."""
+        ...
+
+    def fingerprint(self) -> str:
+        """A digest of all values; equal sets have equal ones."""
         ...
 
 
@@ -41,6 +51,64 @@ class VectorSet:
     def take(self, indices: Sequence[int] | NDArray[np.integer]) -> "VectorSet":
         """The structures at the given positions, in that order."""
         return VectorSet(tuple(self.ids[i] for i in indices), self.values[np.asarray(indices)])
+
+    def fingerprint(self) -> str:
+        """A digest of all values."""
+        return digest(self.values)
+
+
+@dataclass(frozen=True, eq=False)
+class PairedSet:
+    """Two descriptors of the same structures, in one order.
+
+    Attributes:
+        first: what the first model of a stack reads.
+        second: what the model of its residual reads.
+    """
+
+    first: DescriptorSet
+    second: DescriptorSet
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """(n,) material ids."""
+        return self.first.ids
+
+    def __len__(self) -> int:
+        """Number of structures."""
+        return len(self.first)
+
+    def take(self, indices: Sequence[int] | NDArray[np.integer]) -> "PairedSet":
+        """The structures at the given positions, in that order."""
+        return PairedSet(self.first.take(indices), self.second.take(indices))
+
+    def fingerprint(self) -> str:
+        """A digest of all values of both."""
+        return self.first.fingerprint() + self.second.fingerprint()
+
+
+def paired(first: DescriptorSet, second: DescriptorSet) -> PairedSet:
+    """Two descriptors of the same structures, the second brought into the order of the first.
+
+    Raises:
+        DataError: they are not of the same structures.
+    """
+    position = {name: i for i, name in enumerate(second.ids)}
+    if set(first.ids) != set(position):
+        odd = sorted(set(first.ids) ^ set(position))
+        raise DataError(
+            f"two descriptors of one stack hold different structures, {odd[0]} among them; "
+            "delete the older descriptor files and run snakemake again"
+        )
+    return PairedSet(first, second.take([position[name] for name in first.ids]))
+
+
+def digest(*arrays: NDArray[np.generic]) -> str:
+    """SHA-256 of the arrays' bytes."""
+    known = hashlib.sha256()
+    for array in arrays:
+        known.update(np.ascontiguousarray(array).tobytes())
+    return known.hexdigest()
 
 
 def stack_padded(ids: Sequence[str], vectors: Sequence[NDArray[np.float64]]) -> VectorSet:

@@ -23,9 +23,10 @@ class SpotBatcher:
 
     def __init__(self, data: SpotSet, spec: R3DVSSpec, device: torch.device) -> None:
         self.spec = spec
-        self.n_structures = len(data)
+        self.device = device
+        self.n_structures, self.n_channels = len(data), len(data.amplitude)
         lengths = np.diff(data.offsets)
-        value = torch.from_numpy(data.amplitude).to(device)
+        value = torch.from_numpy(data.amplitude).to(device)  # (channels, spots)
         if spec.value == "squared":
             value = value**2
         if spec.per == "atom":
@@ -33,10 +34,12 @@ class SpotBatcher:
             value = value * torch.from_numpy(factor).to(device)
         g = torch.from_numpy(data.g).to(device)
         # Each spot is deposited at g and at -g; g = 0 is its own partner.
-        self.value = torch.where((g == 0).all(dim=1), value / 2, value)
+        at_origin = value / 2 if spec.origin else torch.zeros_like(value)
+        self.value = torch.where((g == 0).all(dim=1), at_origin, value)
         self.g = g.T.contiguous()  # (3, spots): one axis after the other in memory
-        self.starts = torch.from_numpy(data.offsets[:-1].copy()).to(device)
-        self.lengths = torch.from_numpy(lengths).to(device)
+        # On the processor, so that a batch's size is known without asking the device.
+        self.starts = torch.from_numpy(data.offsets[:-1].copy())
+        self.lengths = torch.from_numpy(lengths)
 
     def voxels(self, structures: torch.Tensor, rotations: torch.Tensor) -> torch.Tensor:
         """Rotated spots of some structures as voxels.
@@ -46,22 +49,34 @@ class SpotBatcher:
             rotations: (batch, 3, 3) rotation matrices R; a spot goes to R g.
 
         Returns:
-            (batch, 1, n, n, n) float32 voxel values.
+            (batch, channels, *grid_shape) float32 voxel values.
         """
         n = self.spec.n_voxels
+        structures = structures.cpu()
         lengths = self.lengths[structures]
-        owner = torch.repeat_interleave(lengths)  # (s,) position within the batch
         first = self.starts[structures] - (torch.cumsum(lengths, 0) - lengths)
-        index = torch.arange(len(owner), device=self.g.device) + first[owner]
+        # Non-blocking: the processor prepares the next batch while the device works.
+        total = int(lengths.sum())
+        lengths = lengths.to(self.device, non_blocking=True)
+        owner = torch.repeat_interleave(lengths, output_size=total)  # (s,) position in the batch
+        first = first.to(self.device, non_blocking=True)
+        index = torch.arange(total, device=self.device) + first[owner]
+        rotations = rotations.to(self.device, non_blocking=True)
         matrices = (rotations.reshape(-1, 9) / self.spec.pitch).T.contiguous()
         matrices = matrices.index_select(1, owner).view(3, 3, -1)  # (3, 3, s)
         position = (matrices * self.g.index_select(1, index)).sum(dim=1)  # (3, s) voxel edges
-        value = self.value[index]
-        grid = torch.zeros(len(structures) * n**3, device=self.g.device)
-        deposit = _deposit_linear if self.spec.deposit == "linear" else _deposit_nearest
-        deposit(grid, owner, n / 2 + position, value, n)
-        deposit(grid, owner, n / 2 - position, value, n)
-        return grid.view(-1, 1, n, n, n)
+        values = self.value.index_select(1, index)
+        grids = torch.zeros(self.n_channels, len(structures) * n**3, device=self.device)
+        if self.spec.deposit == "linear":
+            _deposit_linear(grids, owner, n / 2 + position, values, n)
+            # Shares at -g are the mirror image of those at g.
+            grids = grids.view(self.n_channels, -1, n**3)
+            grids = grids + grids.flip(2)
+        else:  # where a spot on a face goes is no matter of mirrors
+            _deposit_nearest(grids, owner, n / 2 + position, values, n)
+            _deposit_nearest(grids, owner, n / 2 - position, values, n)
+        cube = grids.view(self.n_channels, -1, n, n, n).transpose(0, 1)
+        return cube[:, :, n // 2 :] if self.spec.half else cube
 
 
 def _flat_index(owner: torch.Tensor, cell: torch.Tensor, n: int) -> torch.Tensor:
@@ -71,14 +86,19 @@ def _flat_index(owner: torch.Tensor, cell: torch.Tensor, n: int) -> torch.Tensor
 
 
 def _deposit_nearest(
-    grid: torch.Tensor, owner: torch.Tensor, position: torch.Tensor, value: torch.Tensor, n: int
+    grids: torch.Tensor, owner: torch.Tensor, position: torch.Tensor, values: torch.Tensor, n: int
 ) -> None:
-    """Add each spot to the voxel that it falls into; position in voxel edges, (3, s)."""
-    grid.index_add_(0, _flat_index(owner, position.floor().int(), n), value)
+    """Add each spot to the voxel that it falls into.
+
+    Position in voxel edges, (3, s); values (channels, s); grids (channels, voxels of the batch).
+    """
+    index = _flat_index(owner, position.floor().int(), n)
+    for grid, value in zip(grids, values, strict=True):
+        grid.index_add_(0, index, value)
 
 
 def _deposit_linear(
-    grid: torch.Tensor, owner: torch.Tensor, position: torch.Tensor, value: torch.Tensor, n: int
+    grids: torch.Tensor, owner: torch.Tensor, position: torch.Tensor, values: torch.Tensor, n: int
 ) -> None:
     """Share each spot among the eight voxel centres around it (cloud in cell)."""
     corner = (position - 0.5).floor()
@@ -86,8 +106,9 @@ def _deposit_linear(
     shares, corner = torch.stack([1 - upper, upper]), corner.int()
     for dx, dy, dz in itertools.product((0, 1), repeat=3):
         share = shares[dx, 0] * shares[dy, 1] * shares[dz, 2]
-        shift = torch.tensor([[dx], [dy], [dz]], dtype=torch.int32, device=grid.device)
-        grid.index_add_(0, _flat_index(owner, corner + shift, n), value * share)
+        index = _flat_index(owner, torch.stack([corner[0] + dx, corner[1] + dy, corner[2] + dz]), n)
+        for grid, value in zip(grids, values, strict=True):
+            grid.index_add_(0, index, value * share)
 
 
 def random_rotations(n: int, generator: torch.Generator) -> torch.Tensor:

@@ -10,6 +10,8 @@ from pydantic import Field, model_validator
 from rhoflow.evaluation.metrics import errors_by_redraw
 from rhoflow.spec import Spec
 
+COLUMNS = ["study", "claim", "paper", "target", "verdict", "measured", "scale", "why"]
+
 
 class ClaimSpec(Spec):
     """One statement of a paper: an arm's error is lower than (or equal to) that of others."""
@@ -38,6 +40,88 @@ class ClaimSpec(Spec):
         return self
 
 
+class AccuracyClaimSpec(Spec):
+    """One statement about a classification: an arm recognises a share of the originals."""
+
+    claim: str = Field(description="What the paper says, in a sentence.")
+    paper: str = Field(description="Where it says so.")
+    arm: str = Field(description="Arm that the claim is about.")
+    replicas: int = Field(ge=1, description="Number of rotated replicas that it is about.")
+    accuracy: float | None = Field(
+        default=None, ge=0, le=1, description="Share that it recognises at least."
+    )
+    more_than: int | None = Field(
+        default=None,
+        ge=1,
+        description="Number of replicas with which it recognises fewer; instead of `accuracy`.",
+    )
+    min_classes: int = Field(
+        default=50, ge=2, description="With fewer classes the claim is not testable."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "AccuracyClaimSpec":
+        if (self.accuracy is None) == (self.more_than is None):
+            raise ValueError("give accuracy or more_than, not both")
+        if self.more_than == self.replicas:
+            raise ValueError(f"{self.replicas} replicas are compared with themselves: more_than")
+        return self
+
+
+def judge_accuracy(
+    claims: Sequence[AccuracyClaimSpec],
+    accuracies: pd.DataFrame,
+    *,
+    study: str,
+    n_classes: int,
+) -> pd.DataFrame:
+    """Judge claims about a classification.
+
+    Args:
+        claims: what the paper says.
+        accuracies: columns arm, replicas, repeat, accuracy.
+        study: its name.
+        n_classes: materials in a repeat.
+
+    Returns:
+        The columns of ``judge``.
+    """
+    rows = [_accuracy_row(claim, accuracies, n_classes) for claim in claims]
+    return pd.DataFrame(rows, columns=COLUMNS).assign(study=study)
+
+
+def _accuracy_row(
+    claim: AccuracyClaimSpec, accuracies: pd.DataFrame, n_classes: int
+) -> dict[str, str]:
+    of_arm = accuracies[accuracies["arm"] == claim.arm]
+    table = of_arm.pivot(index="repeat", columns="replicas", values="accuracy")
+    wanted = [n for n in (claim.replicas, claim.more_than) if n is not None]
+    missing = [n for n in wanted if n not in table]
+    measured = ", ".join(f"{table[n].mean():.1%} at {n} replicas" for n in wanted if n in table)
+    verdict, why = "not testable", f"{n_classes} classes; the claim is about {claim.min_classes}"
+    if missing:
+        why = f"this run has no training with {missing[0]} replicas"
+    elif n_classes >= claim.min_classes and len(table) < 3:
+        verdict, why = "undecided", f"{len(table)} repeats leave the spread unknown"
+    elif n_classes >= claim.min_classes:
+        known = claim.accuracy if claim.more_than is None else table[claim.more_than]
+        gain = table[claim.replicas] - known
+        mean, error = float(gain.mean()), float(gain.std(ddof=1)) / np.sqrt(len(gain))
+        z = _ratio(mean, error)
+        enough = 0 if claim.more_than is None else 2  # a share is reached, an order must be clear
+        verdict = "holds" if z >= enough else "does not hold" if z < -2 else "undecided"
+        why = f"the difference is {_in_errors(z)}"
+    return {
+        "claim": claim.claim,
+        "paper": claim.paper,
+        "target": "",
+        "verdict": verdict,
+        "measured": measured,
+        "scale": f"{n_classes} classes, {len(table)} repeats",
+        "why": why,
+    }
+
+
 def judge(
     claims: Sequence[ClaimSpec],
     predictions: pd.DataFrame,
@@ -61,9 +145,8 @@ def judge(
     largest = predictions[predictions["train_size"] == size]
     n_test = int(largest.groupby("redraw")["material_id"].nunique().max())
     by_redraw = errors_by_redraw(largest)
-    columns = ["study", "claim", "paper", "target", "verdict", "measured", "scale", "why"]
     rows = [_row(claim, by_redraw, size, n_test, labels or {}) for claim in claims]
-    return pd.DataFrame(rows, columns=columns).assign(study=study)
+    return pd.DataFrame(rows, columns=COLUMNS).assign(study=study)
 
 
 def _row(
@@ -104,7 +187,7 @@ def _verdict(claim: ClaimSpec, errors: pd.DataFrame, size: int, n_test: int) -> 
 def _judge_order(differences: list[tuple[float, float]], sign: int) -> tuple[str, str]:
     """Two standard errors decide; the arm must win against every other."""
     z = min(_ratio(sign * mean, error) for mean, error in differences)
-    why = f"the closest difference is {z:.1f} standard errors"
+    why = f"the closest difference is {_in_errors(z)}"
     if z > 2:
         return "holds", why
     return ("does not hold" if z < -2 else "undecided"), why
@@ -133,6 +216,10 @@ def _difference(paired: "pd.Series[float]", test_share: float) -> tuple[float, f
     """
     spread = float(paired.std(ddof=1))
     return float(paired.mean()), spread * np.sqrt(1 / len(paired) + test_share)
+
+
+def _in_errors(z: float) -> str:
+    return "the same in every draw" if np.isinf(z) else f"{z:.1f} standard errors"
 
 
 def _ratio(mean: float, error: float) -> float:

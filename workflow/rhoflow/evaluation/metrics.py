@@ -22,7 +22,7 @@ def seed_mean(predictions: pd.DataFrame) -> pd.DataFrame:
     """Average the predictions of networks that differ by their seed alone."""
     keys = [*KEYS, "redraw", "material_id"]
     return predictions.groupby(keys, as_index=False, sort=False).agg(
-        y_true=("y_true", "first"), y_pred=("y_pred", "mean")
+        y_true=("y_true", "first"), y_pred=("y_pred", "mean"), pose_std=("pose_std", "mean")
     )
 
 

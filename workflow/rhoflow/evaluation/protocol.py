@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from rhoflow.spec import Spec
@@ -22,7 +23,7 @@ class LearningCurveSpec(Spec):
     """Sizes, redraws and seeds of a learning curve."""
 
     kind: Literal["learning_curve"] = "learning_curve"
-    algorithm: Literal[1] = 1
+    algorithm: Literal[2] = 2
     train_sizes: tuple[int, ...] = Field(
         default=(100, 200, 400, 600), min_length=1, description="Numbers of training structures."
     )
@@ -45,6 +46,25 @@ class LearningCurveSpec(Spec):
         description="Networks whose answers are averaged (the paper: 5).",
     )
     seed: int = Field(default=2017, ge=0, description="Seed of the splits and of the networks.")
+    keep_together: Literal["structure", "formula"] = Field(
+        default="structure",
+        description="What a split does not divide: with formula, polymorphs of one composition "
+        "are all trained on, or all tested on, in a redraw.",
+    )
+    spread_poses: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="Random rotations of every test structure over which the spread of its "
+        "prediction is noted; 0: none.",
+    )
+
+    @field_validator("spread_poses")
+    @classmethod
+    def _spread(cls, poses: int) -> int:
+        if poses == 1:
+            raise ValueError("one pose has no spread; give 0, or 2 or more")
+        return poses
 
     @field_validator("train_sizes")
     @classmethod
@@ -55,9 +75,12 @@ class LearningCurveSpec(Spec):
 
     def jobs(self) -> list[str]:
         """The ranges of redraws, one a training job: '0-4', '5-9', …"""
-        step = self.redraws_per_job
-        starts = range(0, self.redraws, step)
-        return [f"{a}-{min(a + step, self.redraws) - 1}" for a in starts]
+        return ranges(self.redraws, self.redraws_per_job)
+
+
+def ranges(n: int, step: int) -> list[str]:
+    """The numbers below n in ranges of a step: '0-4', '5-9', …"""
+    return [f"{a}-{min(a + step, n) - 1}" for a in range(0, n, step)]
 
 
 def parse_range(redraws: str) -> range:
@@ -66,48 +89,72 @@ def parse_range(redraws: str) -> range:
     return range(int(first), int(last) + 1)
 
 
-# fit(inputs, y, seed) -> fitted model; inputs know take(indices) and ids.
-Fit = Callable[[Any, np.ndarray, int], Any]
+# fit(inputs, y, seeds) -> fitted model; y is (n, targets), inputs know take(indices) and ids.
+Fit = Callable[[Any, np.ndarray, tuple[int, ...]], Any]
 
 
 def learning_curve(
     fit: Fit,
     inputs: Any,
-    y: "pd.Series[float]",
+    y: pd.DataFrame,
     splits: pd.DataFrame,
     spec: LearningCurveSpec,
     *,
     redraws: Sequence[int],
-    n_seeds: int,
 ) -> pd.DataFrame:
     """Predict every test structure from every training size, redraw and seed.
 
     Args:
         fit: trains a model on descriptors and targets.
         inputs: descriptors of all structures.
-        y: targets by material id.
+        y: one target a column, by material id.
         splits: table of ``rhoflow.evaluation.splits.draw``.
         spec: the protocol.
         redraws: the redraws of this call.
-        n_seeds: how many networks; 1 for models without randomness.
 
     Returns:
-        Columns train_size, redraw, seed, material_id, y_true, y_pred.
+        Columns target, train_size, redraw, seed, material_id, y_true, y_pred, pose_std.
     """
     position = {name: i for i, name in enumerate(inputs.ids)}
-    rows = []
+    tables = []
     for redraw, train_ids, test_ids in _redraw_sets(splits, redraws):
         test = inputs.take([position[i] for i in test_ids])
+        seeds = tuple(network_seed(spec.seed, redraw, s) for s in range(spec.seeds))
         for size in spec.train_sizes:
             ids = train_ids[:size]
             train = inputs.take([position[i] for i in ids])
-            for seed in range(n_seeds):
-                fitted = fit(train, y.loc[ids].to_numpy(), network_seed(spec.seed, redraw, seed))
-                answers = {"material_id": test_ids, "y_pred": fitted.predict(test)}
-                keys = {"train_size": size, "redraw": redraw, "seed": seed}
-                rows.append(pd.DataFrame(answers).assign(y_true=y.loc[test_ids].to_numpy(), **keys))
+            fitted = fit(train, y.loc[ids].to_numpy(dtype=np.float64), seeds)
+            table = _rows(fitted.predict(test), _pose_std(fitted, test, spec), y.loc[test_ids])
+            tables.append(table.assign(train_size=size, redraw=redraw))
             logger.info("redraw %d, %d training structures: done", redraw, size)
-    return pd.concat(rows, ignore_index=True)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _pose_std(fitted: Any, test: Any, spec: LearningCurveSpec) -> NDArray[np.float64] | None:
+    """(seeds, n, targets) spread of the predictions over random poses, if it is asked for."""
+    if not spec.spread_poses:
+        return None
+    if not hasattr(fitted, "predict_poses"):  # its descriptor does not know poses
+        return np.zeros_like(fitted.predict(test))
+    return fitted.predict_poses(test, spec.spread_poses).std(axis=2)
+
+
+def _rows(
+    predicted: NDArray[np.float64], pose_std: NDArray[np.float64] | None, y: pd.DataFrame
+) -> pd.DataFrame:
+    """(seeds, n, targets) predictions of n structures as a long table."""
+    seeds, n, targets = predicted.shape
+    seed, structure, target = (i.ravel() for i in np.indices((seeds, n, targets)))
+    return pd.DataFrame(
+        {
+            "target": y.columns.to_numpy()[target],
+            "seed": seed,
+            "material_id": y.index.to_numpy()[structure],
+            "y_true": y.to_numpy(dtype=np.float64)[structure, target],
+            "y_pred": predicted.ravel(),
+            "pose_std": np.nan if pose_std is None else pose_std.ravel(),
+        }
+    )
 
 
 def _redraw_sets(

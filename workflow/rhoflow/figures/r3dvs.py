@@ -137,8 +137,9 @@ def _spots_panel(ax: Axes, spectrum: Spectrum, frame: NDArray[np.float64], spec:
 def _voxels(
     name: str, spectrum: Spectrum, frame: NDArray[np.float64], spec: R3DVSSpec
 ) -> NDArray[np.float32]:
-    """(n, n, n) voxels with the normal of the slice along z."""
-    batcher = SpotBatcher(spots({name: spectrum}, spec), spec, torch.device("cpu"))
+    """(n, n, n) voxels of the density alone with the normal of the slice along z."""
+    whole = spec.model_copy(update={"channels": ("density",), "half": False})
+    batcher = SpotBatcher(spots({name: spectrum}, whole), whole, torch.device("cpu"))
     rotation = torch.from_numpy(frame).float()[None]
     return batcher.voxels(torch.zeros(1, dtype=torch.long), rotation)[0, 0].numpy()
 

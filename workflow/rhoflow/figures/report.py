@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,11 +33,19 @@ class FigureSet:
 
 @dataclass(frozen=True)
 class StudyResults:
-    """What the report shows of one study: figures, and tables of ``rhoflow.evaluation``."""
+    """What the report shows of one study.
+
+    Attributes:
+        shown: its figures.
+        scores: ``tables.SCORES``, or ``tables.ACCURACIES`` of a classification.
+        claims: ``tables.CLAIMS``.
+        tables: other tables by their titles.
+    """
 
     shown: FigureSet
     scores: pd.DataFrame
     claims: pd.DataFrame
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,15 +72,17 @@ def read_results(layout: Mapping[str, Mapping[str, Any]]) -> ReportResults:
 
     Args:
         layout: for each of ``studies``, ``comparisons`` and ``datasets`` and each of their names
-            the paths of ``figures`` and ``captions`` by figure; of a study those of ``scores`` and
-            ``claims``; of a data set those of ``funnel``, ``records`` and, in a list, ``cost``.
+            the paths of ``figures`` and ``captions`` by figure; of a study those of ``scores``,
+            ``claims`` and, by title, other ``tables``; of a data set those of ``funnel``,
+            ``records`` and, in a list, ``cost``.
     """
     return ReportResults(
         studies=[
             StudyResults(
                 _read_figures(name, files),
-                scores=io.read_table(files["scores"], tables.SCORES),
+                scores=io.read_table(files["scores"]),
                 claims=io.read_table(files["claims"], tables.CLAIMS),
+                tables={title: io.read_table(path) for title, path in files["tables"].items()},
             )
             for name, files in layout["studies"].items()
         ],
@@ -116,6 +126,7 @@ def render(template: str, results: ReportResults, config: Mapping[str, Any]) -> 
     """The report as one HTML text; everything that comes from data is escaped."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters["number"] = lambda v: "–" if pd.isna(v) else f"{v:.3g}"
+    environment.filters["cell"] = _cell
     return environment.from_string(template).render(
         version=__version__,
         studies=[_study_view(s, config) for s in results.studies],
@@ -123,6 +134,13 @@ def render(template: str, results: ReportResults, config: Mapping[str, Any]) -> 
         datasets=[_dataset_view(d, config) for d in results.datasets],
         config=yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True),
     )
+
+
+def _cell(value: Any) -> str:
+    """A value of a table as text: numbers short, what is missing as a dash."""
+    if isinstance(value, float):
+        return "–" if pd.isna(value) else f"{value:.4g}"
+    return "–" if value is None else str(value)
 
 
 def _figures_view(shown: FigureSet, wildcard: str, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,11 +164,23 @@ def _study_view(study: StudyResults, config: Mapping[str, Any]) -> dict[str, Any
         **_figures_view(study.shown, "study", config),
         "title": spec["title"],
         "claims": [
-            {**claim, "unit": TARGETS[claim["target"]].unit}
+            {**claim, "unit": TARGETS[claim["target"]].unit if claim["target"] in TARGETS else ""}
             for claim in study.claims.to_dict("records")
         ],
-        "scores": _score_table(study.scores, labels),
+        "scores": _score_table(study.scores, labels) if "mae_mean" in study.scores else [],
+        "accuracies": _accuracy_table(study.scores, labels) if "accuracy" in study.scores else [],
+        "tables": [
+            {"title": title, "columns": list(table), "rows": table.to_numpy(dtype=object).tolist()}
+            for title, table in study.tables.items()
+        ],
     }
+
+
+def _accuracy_table(accuracies: pd.DataFrame, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Mean and spread of every arm and number of replicas."""
+    table = accuracies.groupby(["arm", "replicas"], sort=False)["accuracy"]
+    rows = table.agg(["mean", "std", "count"]).reset_index().to_dict("records")
+    return [{**row, "arm": labels[row["arm"]]} for row in rows]
 
 
 def _score_table(scores: pd.DataFrame, labels: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -1,16 +1,18 @@
 """Figures of any study with a learning curve: errors against training size, and parity."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
+from numpy.typing import NDArray
 
 from rhoflow.evaluation import metrics
-from rhoflow.figures.style import COLOURS, GREY, MARKERS, PAGE_INCH, house_style, letter
+from rhoflow.figures.style import COLOURS, GREY, PAGE_INCH, house_style, letter, line_look
 from rhoflow.tables import TARGETS
 
 
@@ -31,41 +33,56 @@ def learning_curves(table: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
         labels: what to call each arm.
     """
     targets = list(dict.fromkeys(table["target"]))
+    arms = [arm for arm in labels if arm in set(table["arm"])]
     columns = min(3, len(targets))
     rows = -(-len(targets) // columns)
     with house_style():
         figure = Figure(figsize=(PAGE_INCH, 2.3 * rows + 0.4))
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
         for ax, target in zip(axes, targets, strict=False):
-            _curve_panel(ax, table[table["target"] == target], labels)
+            _curve_panel(ax, table[table["target"] == target], arms, labels)
             spec = TARGETS[target]
             ax.set_title(f"{spec.label} {spec.symbol}")
             ax.set_ylabel(f"MAE ({spec.unit})")
             ax.set_xlabel("training structures")
         for ax in axes[len(targets) :]:
             ax.set_visible(False)
-        letter(list(axes)[: len(targets)])
-        handles, names = axes[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=min(5, len(names)))
+        letter(list(axes)[: len(targets)], x=-0.2)
+        _legend(figure, axes, [labels[arm] for arm in arms], 5)
     return figure
 
 
-def _curve_panel(ax: Axes, table: pd.DataFrame, labels: Mapping[str, str]) -> None:
-    arms = [arm for arm in labels if arm in set(table["arm"])]
+def _legend(figure: Figure, axes: Iterable[Axes], order: Sequence[str], columns: int) -> None:
+    """One legend for all panels, whichever of them shows a line."""
+    shown: dict[Any, Any] = {}
+    for ax in axes:
+        shown |= {n: h for h, n in zip(*ax.get_legend_handles_labels(), strict=True)}
+    names = [name for name in dict.fromkeys(order) if name in shown]
+    handles = [shown[name] for name in names]
+    figure.legend(
+        handles, names, loc="outside lower center", ncols=max(1, min(columns, len(names)))
+    )
+
+
+def _curve_panel(
+    ax: Axes, table: pd.DataFrame, arms: Sequence[str], labels: Mapping[str, str]
+) -> None:
+    """One target; an arm looks the same in all panels, whichever others a panel shows."""
     sizes = sorted(set(table["train_size"]))
     ax.set_xscale("log")
     # Arms at one training size stand side by side, so that their error bars can be told apart.
     step = min((b / a for a, b in pairwise(sizes)), default=2.0)
     for i, arm in enumerate(arms):
         rows = table[table["arm"] == arm].sort_values("train_size")
+        if rows.empty:  # it does not learn this target
+            continue
         shift = step ** (0.06 * (i - (len(arms) - 1) / 2))
         ax.errorbar(
             rows["train_size"] * shift,
             rows["mae_mean"],
             yerr=rows["mae_std"].fillna(0),
             label=labels[arm],
-            color=COLOURS[i % len(COLOURS)],
-            marker=MARKERS[i % len(MARKERS)],
+            **line_look(i),
             capsize=2,
             elinewidth=0.8,
         )
@@ -84,8 +101,9 @@ def parity(table: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
         table: ``parity_data`` of one study.
         labels: what to call each arm.
     """
-    targets = list(dict.fromkeys(table["target"]))
     arms = [arm for arm in labels if arm in set(table["arm"])]
+    table = table[table["arm"].isin(arms)]
+    targets = list(dict.fromkeys(table["target"]))
     with house_style():
         width = max(PAGE_INCH, 1.6 * len(arms))
         figure = Figure(figsize=(width, 0.3 + (0.82 * width / len(arms) + 0.25) * len(targets)))
@@ -93,11 +111,16 @@ def parity(table: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
         for row, target in zip(axes, targets, strict=True):
             chosen = table[table["target"] == target]
             limits = _limits(chosen)
+            learned = [arm in set(chosen["arm"]) for arm in arms]
             for i, (ax, arm) in enumerate(zip(row, arms, strict=True)):
-                _parity_panel(ax, chosen[chosen["arm"] == arm], limits, COLOURS[i % len(COLOURS)])
-            spec = TARGETS[target]
-            row[0].set_ylabel(f"predicted {spec.symbol} ({spec.unit})")
-            row[len(arms) // 2].set_xlabel(f"computed {spec.symbol} ({spec.unit})")
+                if learned[i]:
+                    rows = chosen[chosen["arm"] == arm]
+                    _parity_panel(ax, rows, limits, COLOURS[i % len(COLOURS)])
+                else:
+                    ax.set_axis_off()
+            spec, filled = TARGETS[target], row[np.array(learned)]
+            filled[0].set_ylabel(f"predicted {spec.symbol} ({spec.unit})")
+            filled[len(filled) // 2].set_xlabel(f"computed {spec.symbol} ({spec.unit})")
         for ax, arm in zip(axes[0], arms, strict=True):
             ax.set_title(labels[arm])
     return figure
@@ -125,6 +148,102 @@ def _parity_panel(ax: Axes, table: pd.DataFrame, limits: tuple[float, float], co
     ax.set(xticks=ticks, yticks=ticks)
     error = metrics.mean_absolute_error(true, predicted)
     ax.text(0.04, 0.96, f"MAE {error:.3g}", transform=ax.transAxes, va="top", fontsize=7)
+
+
+def scan_data(predictions: pd.DataFrame, scans: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Scores of the arms of a scan at the largest training size.
+
+    Args:
+        predictions: of one study.
+        scans: arm, key and value by name of the arm that differs in it.
+
+    Returns:
+        Columns arm (the one that was varied), key, value (text), target, mae_mean, mae_std, and
+        pose_std, all in the unit of the target; deviation is the mean absolute deviation of the
+        test structures, what a model without any knowledge would err by.
+    """
+    chosen = predictions[predictions["arm"].isin(list(scans))]
+    chosen = chosen[chosen["train_size"] == chosen["train_size"].max()]
+    table = metrics.scores(chosen)
+    averaged = metrics.seed_mean(chosen).groupby(metrics.KEYS, sort=False)
+    table["pose_std"] = averaged["pose_std"].mean().to_numpy()
+    spread = averaged["y_true"].agg(lambda y: float(np.abs(y - y.mean()).mean()))
+    table["deviation"] = spread.to_numpy()
+    for column in ("key", "value"):
+        table[column] = [str(scans[arm][column]) for arm in table["arm"]]
+    table["arm"] = [str(scans[arm]["arm"]) for arm in table["arm"]]
+    columns = ["arm", "key", "value", "target", "mae_mean", "mae_std", "pose_std", "deviation"]
+    return table[columns]
+
+
+def scan(table: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
+    """Errors against settings: a panel for each setting that was varied, a line for each target.
+
+    Errors are shares of the mean absolute deviation, so that targets of different units share a
+    panel; a second row shows the spread over poses where it was asked for.
+
+    Args:
+        table: ``scan_data`` of one study.
+        labels: what to call each arm.
+    """
+    keys, targets = (list(dict.fromkeys(table[c])) for c in ("key", "target"))
+    rows = ["mae_mean", "pose_std"] if (table["pose_std"] > 0).any() else ["mae_mean"]
+    arms = {key: list(dict.fromkeys(table[table["key"] == key]["arm"])) for key in keys}
+    panels = [(key, arm) for key in keys for arm in arms[key]]
+    with house_style():
+        columns = min(4, len(panels))
+        lines = -(-len(panels) // columns) * len(rows)
+        figure = Figure(figsize=(max(PAGE_INCH * columns / 4, 4.0), 2.2 * lines + 0.5))
+        axes = figure.subplots(lines, columns, squeeze=False, sharey="row")
+        for i, (key, arm) in enumerate(panels):
+            chosen = table[(table["key"] == key) & (table["arm"] == arm)]
+            for j, column in enumerate(rows):
+                ax = axes[i // columns * len(rows) + j, i % columns]
+                _scan_panel(ax, chosen, column, targets)
+                ax.set_title(labels.get(arm, arm))
+                ax.set_xlabel(_setting(key))
+        _label_rows(axes, rows, len(panels))
+        _legend(figure, axes.ravel(), [TARGETS[target].label for target in targets], 4)
+    return figure
+
+
+def _setting(key: str) -> str:
+    """A setting's name for an axis: its unit in brackets."""
+    name = key.rpartition(".")[2]
+    for ending, unit in (("_inverse_angstrom", "1/Å"), ("_angstrom", "Å"), ("_ev", "eV")):
+        if name.endswith(ending):
+            return f"{name.removesuffix(ending).replace('_', ' ')} ({unit})"
+    return name.replace("_", " ")
+
+
+def _scan_panel(ax: Axes, table: pd.DataFrame, column: str, targets: Sequence[str]) -> None:
+    values = list(dict.fromkeys(table["value"]))
+    for i, target in enumerate(targets):
+        rows = table[table["target"] == target].set_index("value").reindex(values)
+        if rows["mae_mean"].isna().all():  # the arm does not learn this target
+            continue
+        error = rows["mae_std"].fillna(0) / rows["deviation"] if column == "mae_mean" else None
+        ax.errorbar(
+            range(len(values)),
+            rows[column] / rows["deviation"],
+            yerr=error,
+            label=TARGETS[target].label,
+            **line_look(i),
+            capsize=2,
+            elinewidth=0.8,
+        )
+    ax.set_xticks(range(len(values)), values)
+
+
+def _label_rows(axes: NDArray[Any], rows: list[str], n_panels: int) -> None:
+    names = {"mae_mean": "MAE / deviation", "pose_std": "pose spread / deviation"}
+    columns = axes.shape[1]
+    for i, line in enumerate(axes):
+        line[0].set_ylabel(names[rows[i % len(rows)]])
+        # Once all panels of the line are drawn: they share this axis.
+        line[0].set_ylim(0, 1.05 * line[0].get_ylim()[1])
+        for ax in line[max(0, n_panels - i // len(rows) * columns) :]:
+            ax.set_visible(False)
 
 
 # Name of the figure: what it shows, and how it is drawn.

@@ -36,6 +36,17 @@ _RC: dict[Any, Any] = {
 }
 
 
+def look(i: int) -> dict[str, Any]:
+    """Colour and marker of the i-th cloud of points in a figure; 49 of them look different."""
+    shift = i // len(COLOURS)
+    return {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[(i + shift) % len(MARKERS)]}
+
+
+def line_look(i: int) -> dict[str, Any]:
+    """The same of the i-th line, dashed where colours begin anew."""
+    return {**look(i), "linestyle": ("-", "--", ":")[i // len(COLOURS) % 3]}
+
+
 @contextmanager
 def house_style() -> Iterator[None]:
     """Apply the look to figures made inside."""
@@ -43,10 +54,10 @@ def house_style() -> Iterator[None]:
         yield
 
 
-def letter(axes: Sequence[Axes]) -> None:
-    """Mark panels (a), (b), … at their upper left."""
+def letter(axes: Sequence[Axes], x: float = 0.0) -> None:
+    """Mark panels (a), (b), … at their upper left; x < 0 leaves room for a long title."""
     for mark, ax in zip("abcdefghijklmnopqrstuvwxyz", axes, strict=False):
-        ax.set_title(f"({mark})", loc="left", fontweight="bold")
+        ax.set_title(f"({mark})", loc="left", fontweight="bold", x=x)
 
 
 def render(figure: Figure, form: Literal["svg", "png"] = "svg") -> bytes:

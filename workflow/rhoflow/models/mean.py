@@ -17,16 +17,11 @@ class MeanSpec(Spec):
 
 
 class FittedMean:
-    """The training mean."""
+    """The training mean of (n, targets)."""
 
     def __init__(self, y: NDArray[np.float64]) -> None:
-        self.mean = float(np.mean(y))
+        self.mean = np.mean(y, axis=0)
 
     def predict(self, inputs: DescriptorSet) -> NDArray[np.float64]:
-        """(n,) the same value for every structure."""
-        return np.full(len(inputs), self.mean)
-
-
-def fit(spec: MeanSpec, inputs: DescriptorSet, y: NDArray[np.float64], *, seed: int) -> FittedMean:
-    """Remember the mean of (n,) targets."""
-    return FittedMean(y)
+        """(1, n, targets) the same values for every structure."""
+        return np.tile(self.mean, (1, len(inputs), 1))

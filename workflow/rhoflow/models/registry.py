@@ -1,75 +1,131 @@
 """Models by kind: which spec belongs to which fit, and which descriptors it reads."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from rhoflow.descriptors.base import DescriptorSet, VectorSet
+from rhoflow.descriptors.base import DescriptorSet, PairedSet, VectorSet
 from rhoflow.descriptors.r3dvs import R3DVSSpec, SpotSet
 from rhoflow.descriptors.registry import DescriptorSpec
 from rhoflow.errors import ConfigError
-from rhoflow.evaluation.protocol import LearningCurveSpec
-from rhoflow.models import mean
-from rhoflow.models.base import Fitted
+from rhoflow.evaluation.classification import Answers, ClassificationSpec
+from rhoflow.models import mean, stacked
+from rhoflow.models.base import Fitted, Start
 from rhoflow.models.cnn3d.spec import CNN3DSpec
 from rhoflow.models.krr.spec import KRRSpec
+from rhoflow.models.mlp.spec import MLPSpec
 from rhoflow.spec import Spec
 
-ModelSpec = Annotated[CNN3DSpec | KRRSpec | mean.MeanSpec, Field(discriminator="kind")]
+ModelSpec = Annotated[CNN3DSpec | KRRSpec | MLPSpec | mean.MeanSpec, Field(discriminator="kind")]
 
 
 def reads_spots(model: Spec) -> bool:
-    """True if the model reads reciprocal spots, False if it reads vectors of any kind."""
+    """True if the model reads reciprocal spots."""
     return isinstance(model, CNN3DSpec)
+
+
+def reads_vectors(model: Spec) -> bool:
+    """True if the model reads vectors of any kind; a mean reads neither."""
+    return isinstance(model, KRRSpec | MLPSpec)
 
 
 def is_random(model: Spec) -> bool:
     """True if two fits to the same data differ by their seed."""
-    return isinstance(model, CNN3DSpec)
+    return isinstance(model, CNN3DSpec | MLPSpec)
 
 
-class ArmTraining(Spec):
-    """All that the training job of an arm needs to know."""
+class PairSpec(Spec):
+    """A descriptor and the model that reads it."""
 
     descriptor: DescriptorSpec
     model: ModelSpec
-    protocol: LearningCurveSpec
+
+
+class ArmTraining(PairSpec):
+    """All that a training job needs to know of an arm.
+
+    Attributes:
+        first: the pair whose residual this arm learns, or None.
+        residual_folds: how that residual is taken; ``stacked.fit``.
+    """
+
+    first: PairSpec | None = None
+    residual_folds: int = 0
 
     @property
-    def n_seeds(self) -> int:
-        """Networks to average; a model without randomness is fitted once."""
-        return self.protocol.seeds if is_random(self.model) else 1
+    def is_random(self) -> bool:
+        """True if two fits differ by their seed."""
+        return is_random(self.model)
 
 
-def fit(
-    model: Spec,
-    descriptor: Spec,
-    inputs: DescriptorSet,
-    y: NDArray[np.float64],
-    *,
-    seed: int,
-) -> Fitted:
-    """Fit the model that the spec describes to (n,) targets.
+def fit_arm(
+    arm: ArmTraining, inputs: DescriptorSet, y: NDArray[np.float64], start: Start
+) -> Fitted[Any]:
+    """Fit an arm to (n, targets); the inputs of a stack are a ``PairedSet``."""
+    if arm.first is None:
+        return fit(arm, inputs, y, start)
+    if not isinstance(inputs, PairedSet):
+        raise TypeError("an arm that learns a residual reads two descriptors")
+    first = arm.first
+    return stacked.fit(
+        lambda x, t: fit(first, x, t, start),
+        lambda x, t: fit(arm, x, t, start),
+        inputs,
+        y,
+        folds=arm.residual_folds,
+        seed=start.seeds[0],
+    )
+
+
+def fit(pair: PairSpec, inputs: DescriptorSet, y: NDArray[np.float64], start: Start) -> Fitted[Any]:
+    """Fit the model of a pair to (n, targets).
 
     Raises:
         ConfigError: the model cannot read this descriptor.
     """
-    match model, inputs:
-        case CNN3DSpec(), SpotSet() if isinstance(descriptor, R3DVSSpec):
-            # torch is imported when a network is trained, not when the config is read.
+    # torch is imported when a network is trained, not when the config is read.
+    match pair.model, inputs:
+        case CNN3DSpec() as model, SpotSet() if isinstance(pair.descriptor, R3DVSSpec):
             from rhoflow.models.cnn3d.fit import fit as fit_cnn3d
 
-            return fit_cnn3d(model, descriptor, inputs, y, seed=seed)
-        case KRRSpec(), VectorSet():
-            from rhoflow.models.krr.fit import fit as fit_krr
+            return fit_cnn3d(model, pair.descriptor, inputs, y, start)
+        case KRRSpec() as model, VectorSet():
+            from rhoflow.models.krr.fit import FittedKRR
 
-            return fit_krr(model, inputs, y, seed=seed)
+            return FittedKRR(model, inputs, y)
+        case MLPSpec() as model, VectorSet():
+            from rhoflow.models.mlp.fit import fit as fit_mlp
+
+            return fit_mlp(model, inputs, y, start)
         case mean.MeanSpec(), _:
-            return mean.fit(model, inputs, y, seed=seed)
+            return mean.FittedMean(y)
         case _:
             raise ConfigError(
-                f"a model of kind '{getattr(model, 'kind', '?')}' cannot read a descriptor of kind "
-                f"'{getattr(descriptor, 'kind', '?')}'"
+                f"a model of kind '{pair.model.kind}' cannot read a descriptor of kind "
+                f"'{pair.descriptor.kind}'"
             )
+
+
+def classify(
+    pair: PairSpec,
+    protocol: ClassificationSpec,
+    inputs: SpotSet,
+    replicas: int,
+    start: Start,
+    *,
+    poses: int = 0,
+) -> Answers:
+    """Train the model of a pair to tell materials apart by rotated replicas.
+
+    Raises:
+        ConfigError: the model does not read spots.
+    """
+    if not isinstance(pair.model, CNN3DSpec) or not isinstance(pair.descriptor, R3DVSSpec):
+        raise ConfigError(f"a model of kind '{pair.model.kind}' does not classify materials")
+    from rhoflow.models.cnn3d.classify import classify as classify_cnn3d
+
+    settings = {"replicas": replicas, "shown": protocol.shown(replicas)}
+    model = pair.model.model_copy(update=settings)
+    return classify_cnn3d(model, pair.descriptor, inputs, start, poses=poses)

@@ -1,15 +1,23 @@
 """The loop that trains every torch model."""
 
 import logging
+import math
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import nn
 
 from rhoflow.training.spec import OptimiserSpec
 
 logger = logging.getLogger(__name__)
+
+SAVE_EVERY_S = 60.0
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -20,19 +28,39 @@ class Batch:
     targets: torch.Tensor
 
 
+class Checkpoint(Protocol):
+    """Where the state of one training is kept while it runs, and found again after a stop."""
+
+    def load(self) -> dict[str, torch.Tensor] | None:
+        """The last state saved, or None."""
+        ...
+
+    def save(self, state: dict[str, torch.Tensor]) -> None:
+        """Replace the state."""
+        ...
+
+
 def train(
     model: nn.Module,
     epoch_batches: Callable[[int], Iterable[Batch]],
-    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    loss: Loss,
     spec: OptimiserSpec,
+    *,
+    seed: int = 0,
+    checkpoint: Checkpoint | None = None,
 ) -> list[float]:
     """Train a model in place.
 
+    An interrupted training that finds its checkpoint ends with the same weights, since an epoch's
+    batches and random numbers follow from its number.
+
     Args:
         model: on its device already.
-        epoch_batches: the batches of an epoch, by the epoch's number.
+        epoch_batches: the batches of an epoch, by the epoch's number alone.
         loss: of prediction and target.
         spec: optimiser settings.
+        seed: of dropout.
+        checkpoint: where the state is kept; None keeps none.
 
     Returns:
         The mean training loss of every epoch.
@@ -40,27 +68,86 @@ def train(
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay
     )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
-        optimiser, spec.epochs, eta_min=spec.learning_rate * spec.final_rate
-    )
-    history = []
+    history = _resume(model, optimiser, checkpoint)
+    forward = torch.compile(model) if spec.compiled else model
     model.train()
-    for epoch in range(spec.epochs):
-        losses = [_step(model, batch, loss, optimiser) for batch in epoch_batches(epoch)]
-        schedule.step()
+    saved = time.monotonic()
+    for epoch in range(len(history), spec.epochs):
+        torch.manual_seed(_epoch_seed(seed, epoch))
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(spec, epoch)
+        losses = [_step(forward, b, loss, optimiser, spec) for b in epoch_batches(epoch)]
         history.append(float(torch.stack(losses).mean()))
+        last = epoch + 1 == spec.epochs
+        if checkpoint and (last or time.monotonic() - saved > SAVE_EVERY_S):
+            checkpoint.save(_state(model, optimiser, history))
+            saved = time.monotonic()
     logger.info("trained %d epochs, loss %.3g to %.3g", spec.epochs, history[0], history[-1])
     return history
 
 
+def _epoch_seed(seed: int, epoch: int) -> int:
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+
+
+def learning_rate(spec: OptimiserSpec, epoch: int) -> float:
+    """The rate of an epoch, on a half cosine from the first to the last."""
+    last = spec.learning_rate * spec.final_rate
+    share = (1 + math.cos(math.pi * epoch / spec.epochs)) / 2
+    return last + (spec.learning_rate - last) * share
+
+
 def _step(
-    model: nn.Module,
+    model: Callable[[torch.Tensor], torch.Tensor],
     batch: Batch,
-    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    loss: Loss,
     optimiser: torch.optim.Optimizer,
+    spec: OptimiserSpec,
 ) -> torch.Tensor:
     optimiser.zero_grad(set_to_none=True)
-    value = loss(model(batch.inputs), batch.targets)
+    with autocast(batch.inputs.device, spec):
+        prediction = model(batch.inputs)
+    value = loss(prediction.float(), batch.targets)
     value.backward()
     optimiser.step()
     return value.detach()
+
+
+def autocast(device: torch.device, spec: OptimiserSpec) -> torch.autocast:
+    """The arithmetic that the spec asks for."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=spec.precision == "bfloat16")
+
+
+def _state(
+    model: nn.Module, optimiser: torch.optim.Optimizer, history: list[float]
+) -> dict[str, torch.Tensor]:
+    """Weights, the optimiser's moments and the losses, by flat names."""
+    moments = {
+        f"optimiser.{i}.{name}": torch.as_tensor(value)
+        for i, state in optimiser.state_dict()["state"].items()
+        for name, value in state.items()
+    }
+    weights = {f"model.{name}": value for name, value in model.state_dict().items()}
+    return {**weights, **moments, "history": torch.tensor(history, dtype=torch.float64)}
+
+
+def _resume(
+    model: nn.Module, optimiser: torch.optim.Optimizer, checkpoint: Checkpoint | None
+) -> list[float]:
+    """Put back the last state saved; the losses of the epochs that it has behind it."""
+    state = checkpoint.load() if checkpoint else None
+    if state is None:
+        return []
+    model.load_state_dict(
+        {n.removeprefix("model."): v for n, v in state.items() if n.startswith("model.")}
+    )
+    moments: dict[int, dict[str, Any]] = {}
+    for name, value in state.items():
+        if name.startswith("optimiser."):
+            _, index, moment = name.split(".", 2)
+            moments.setdefault(int(index), {})[moment] = value
+    groups = optimiser.state_dict()["param_groups"]
+    optimiser.load_state_dict({"state": moments, "param_groups": groups})
+    history = [float(value) for value in state["history"]]
+    logger.info("training goes on after epoch %d", len(history))
+    return history

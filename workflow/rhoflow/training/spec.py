@@ -1,5 +1,7 @@
 """How networks are optimised."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from rhoflow.spec import Spec
@@ -18,3 +20,11 @@ class OptimiserSpec(Spec):
         description="Last learning rate as a share of the first.",
     )
     weight_decay: float = Field(default=0.0, ge=0, le=1, description="Weight decay (AdamW).")
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32",
+        description="Arithmetic of convolutions and products; weights and sums stay float32. "
+        "bfloat16 is faster on devices that have units for it.",
+    )
+    compiled: bool = Field(
+        default=False, description="Compile the network with torch.compile before training."
+    )

@@ -1,109 +1,204 @@
 """Training on rotated replicas, and prediction."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from rhoflow.descriptors.r3dvs import R3DVSSpec, SpotSet
 from rhoflow.descriptors.voxels import SpotBatcher, random_rotations
-from rhoflow.models.base import Standardiser
+from rhoflow.models.base import Standardiser, Start
 from rhoflow.models.cnn3d.model import VoxelCNN
 from rhoflow.models.cnn3d.spec import CNN3DSpec
 from rhoflow.training.devices import make_deterministic, pick_device
-from rhoflow.training.loop import Batch, train
+from rhoflow.training.ensemble import Ensemble, seeded
+from rhoflow.training.loop import Batch, Checkpoint, Loss, autocast, train
+from rhoflow.training.losses import sum_of_mean_squares
+
+PREDICT_BATCH = 64
+
+
+class VoxelNetworks:
+    """Trained networks of one architecture, with what they need to read spots.
+
+    Args:
+        spec: network and poses.
+        voxels: how spots become voxels.
+        model: the networks, on their device.
+        scale: (channels,) by which voxels are divided.
+    """
+
+    def __init__(
+        self, spec: CNN3DSpec, voxels: R3DVSSpec, model: Ensemble, scale: torch.Tensor
+    ) -> None:
+        self.spec, self.voxels, self.model, self.scale = spec, voxels, model, scale
+
+    def answers(
+        self,
+        inputs: SpotSet,
+        rotations: torch.Tensor,
+        read: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> NDArray[np.float64]:
+        """What the networks say about structures in given poses.
+
+        Args:
+            inputs: n structures.
+            rotations: (poses, 3, 3), the same for all structures.
+            read: what is asked of a batch of voxels; None: the networks' outputs.
+
+        Returns:
+            (networks, n, poses, outputs).
+        """
+        device = self.scale.device
+        batcher = SpotBatcher(inputs, self.voxels, device)
+        sample = torch.arange(len(inputs)).repeat_interleave(len(rotations))
+        pose = rotations.repeat(len(inputs), 1, 1)
+        self.model.eval()
+        read = read or self.model
+        parts = []
+        with torch.no_grad(), autocast(device, self.spec.optimiser):
+            for s, r in zip(sample.split(PREDICT_BATCH), pose.split(PREDICT_BATCH), strict=True):
+                parts.append(read(_scaled(batcher.voxels(s, r), self.scale)).float().cpu())
+        values = torch.cat(parts, dim=1)  # (networks, n · poses, outputs)
+        shape = (len(values), len(inputs), len(rotations), -1)
+        return values.reshape(shape).numpy().astype(np.float64)
+
+    def features(self, inputs: SpotSet, rotations: torch.Tensor) -> NDArray[np.float64]:
+        """(n, poses, d) what the first network's last convolution makes of structures."""
+        network = self.model.network(0).eval()
+        assert isinstance(network, VoxelCNN)
+        return self.answers(inputs, rotations, lambda x: network.features(x)[None])[0]
 
 
 class FittedCNN:
-    """A trained network with what it needs to read spots."""
+    """Trained networks whose outputs are standardised targets."""
 
-    def __init__(
-        self,
-        spec: CNN3DSpec,
-        voxels: R3DVSSpec,
-        model: VoxelCNN,
-        targets: Standardiser,
-        voxel_scale: float,
-    ) -> None:
-        self.spec, self.voxels, self.model = spec, voxels, model
-        self.targets, self.voxel_scale = targets, voxel_scale
+    def __init__(self, networks: VoxelNetworks, targets: Standardiser) -> None:
+        self.networks, self.targets = networks, targets
 
     def predict(self, inputs: SpotSet) -> NDArray[np.float64]:
-        """(n,) predictions in the unit of the targets."""
-        device = next(self.model.parameters()).device
-        batcher = SpotBatcher(inputs, self.voxels, device)
+        """(seeds, n, targets) in the units of the targets, averaged over the test poses."""
+        return self.predict_poses(inputs, self.networks.spec.test_poses).mean(axis=2)
+
+    def predict_poses(self, inputs: SpotSet, n_poses: int) -> NDArray[np.float64]:
+        """(seeds, n, poses, targets) of the unrotated original (one pose) or of random poses."""
         poses = torch.eye(3).expand(1, 3, 3)
-        if self.spec.test_poses > 1:
-            poses = random_rotations(self.spec.test_poses, torch.Generator().manual_seed(0))
-        sample = torch.arange(len(inputs)).repeat_interleave(len(poses))
-        rotation = poses.repeat(len(inputs), 1, 1)
-        self.model.eval()
-        with torch.no_grad():
-            parts = [
-                self.model(batcher.voxels(s.to(device), r.to(device)) / self.voxel_scale)
-                for s, r in zip(sample.split(64), rotation.split(64), strict=True)
-            ]
-        z = torch.cat(parts).view(len(inputs), len(poses)).mean(dim=1)
-        return self.targets.inverse(z.cpu().numpy().astype(np.float64))
+        if n_poses > 1:
+            poses = random_rotations(n_poses, torch.Generator().manual_seed(0))
+        return self.targets.inverse(self.networks.answers(inputs, poses))
 
 
 def fit(
-    spec: CNN3DSpec, voxels: R3DVSSpec, inputs: SpotSet, y: NDArray[np.float64], *, seed: int
+    spec: CNN3DSpec, voxels: R3DVSSpec, inputs: SpotSet, y: NDArray[np.float64], start: Start
 ) -> FittedCNN:
-    """Train on rotated replicas of (n,) spot sets with (n,) targets.
+    """Train on rotated replicas of n spot sets.
 
     Args:
         spec: network and training.
         voxels: how spots become voxels.
         inputs: n training structures.
-        y: (n,) targets in their own unit.
-        seed: of the weights, the rotations and the order of samples.
+        y: (n, targets) in their own units.
+        start: seeds of the networks, and where they keep their state.
+    """
+    targets = Standardiser(y)
+    z = torch.from_numpy(targets.forward(y)).float()
+    networks = train_networks(
+        spec,
+        voxels,
+        inputs,
+        z,
+        sum_of_mean_squares,
+        n_outputs=y.shape[1],
+        seeds=start.seeds,
+        checkpoint=start.checkpoint((spec, voxels), inputs, y),
+    )
+    return FittedCNN(networks, targets)
+
+
+def train_networks(
+    spec: CNN3DSpec,
+    voxels: R3DVSSpec,
+    inputs: SpotSet,
+    answers: torch.Tensor,
+    loss: Loss,
+    *,
+    n_outputs: int,
+    seeds: tuple[int, ...],
+    checkpoint: Checkpoint | None = None,
+) -> VoxelNetworks:
+    """Train one network a seed, all on the same rotated replicas.
+
+    Args:
+        spec: network and training.
+        voxels: how spots become voxels.
+        inputs: n training structures.
+        answers: (n, …) what the loss compares the networks' outputs with.
+        loss: of (networks, batch, n_outputs) and (batch, …), summed over networks.
+        n_outputs: numbers that a network answers with.
+        seeds: of the first weights; the first one also decides rotations and order.
+        checkpoint: where the state of the training is kept.
     """
     device = pick_device()
     make_deterministic()
-    torch.manual_seed(seed)
-    model = VoxelCNN(spec, voxels.n_voxels).to(device)
-    targets = Standardiser(y)
     batcher = SpotBatcher(inputs, voxels, device)
-    scale = _voxel_scale(batcher, device)
-    z = torch.from_numpy(targets.forward(y)).float().to(device)
-    sampler = ReplicaSampler(len(inputs), spec, seed)
+    model = seeded(
+        lambda: VoxelCNN(
+            spec, voxels.grid_shape, n_channels=batcher.n_channels, n_outputs=n_outputs
+        ),
+        seeds,
+    ).to(device)
+    scale = _voxel_scale(batcher)
+    answers = answers.to(device)
+    sampler = ReplicaSampler(len(inputs), spec, seeds[0])
 
     def batches(epoch: int) -> Iterator[Batch]:
         for sample, rotation in sampler.epoch(epoch):
-            sample = sample.to(device)
-            yield Batch(batcher.voxels(sample, rotation.to(device)) / scale, z[sample])
+            grid = _scaled(batcher.voxels(sample, rotation), scale)
+            yield Batch(grid, answers[sample.to(device, non_blocking=True)])
 
-    train(model, batches, nn.functional.mse_loss, spec.optimiser)
-    return FittedCNN(spec, voxels, model, targets, scale)
+    train(model, batches, loss, spec.optimiser, seed=seeds[0], checkpoint=checkpoint)
+    return VoxelNetworks(spec, voxels, model, scale)
 
 
-def _voxel_scale(batcher: SpotBatcher, device: torch.device) -> float:
-    """Root mean square of the occupied voxels of the training set, unrotated."""
-    structures = torch.arange(batcher.n_structures, device=device)
-    total = count = 0.0
-    for part in structures.split(64):
-        values = batcher.voxels(part, torch.eye(3, device=device).expand(len(part), 3, 3))
-        total += float((values.double() ** 2).sum())
-        count += float((values != 0).sum())
-    return float(np.sqrt(total / count)) if count and total else 1.0
+def _scaled(voxels: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Voxels over their scale, laid out with the channels last as convolutions like them."""
+    scaled = voxels / scale.view(1, -1, 1, 1, 1)
+    return scaled.contiguous(memory_format=torch.channels_last_3d)
+
+
+def _voxel_scale(batcher: SpotBatcher) -> torch.Tensor:
+    """(channels,) root mean square of the occupied voxels of the training set, unrotated."""
+    total = torch.zeros(batcher.n_channels, dtype=torch.float64, device=batcher.device)
+    count = total.clone()
+    for part in torch.arange(batcher.n_structures).split(PREDICT_BATCH):
+        values = batcher.voxels(part, torch.eye(3).expand(len(part), 3, 3))
+        total += (values.double() ** 2).sum(dim=(0, 2, 3, 4))
+        count += (values != 0).sum(dim=(0, 2, 3, 4))
+    scale = (total / count).sqrt()
+    return torch.where(scale > 0, scale, 1.0).float()
 
 
 class ReplicaSampler:
-    """Which structure is seen in which rotation, epoch by epoch, from one seed."""
+    """Which structure is seen in which rotation, by seed and number of the epoch alone."""
 
     def __init__(self, n_structures: int, spec: CNN3DSpec, seed: int) -> None:
-        self.spec, self.n = spec, n_structures
-        self.generator = torch.Generator().manual_seed(seed)
-        self.rotations = random_rotations(n_structures * spec.replicas, self.generator)
+        self.spec, self.n, self.seed = spec, n_structures, seed
+        self.rotations = self._draw(0)
+
+    def _draw(self, epoch: int) -> torch.Tensor:
+        return random_rotations(self.n * self.spec.replicas, self._generator(0, epoch))
+
+    def _generator(self, purpose: int, epoch: int) -> torch.Generator:
+        state = np.random.SeedSequence([self.seed, purpose, epoch]).generate_state(1)
+        return torch.Generator().manual_seed(int(state[0]))
 
     def epoch(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Batches of (structure positions, rotation matrices), in random order."""
-        total = self.n * self.spec.replicas
-        if self.spec.endless and epoch:
-            self.rotations = random_rotations(total, self.generator)
-        order = torch.randperm(total, generator=self.generator)
+        replicas, shown = self.spec.replicas, self.spec.shown or self.spec.replicas
+        rotations = self._draw(epoch) if self.spec.endless else self.rotations
+        order = torch.randperm(self.n * shown, generator=self._generator(1, epoch))
         for part in order.split(self.spec.optimiser.batch_size):
-            yield part // self.spec.replicas, self.rotations[part]
+            structure = part // shown
+            replica = (epoch * shown + part % shown) % replicas  # later epochs go on with the rest
+            yield structure, rotations[structure * replicas + replica]

@@ -14,7 +14,7 @@ class CNN3DSpec(Spec):
     """The network, its rotated replicas and its optimiser."""
 
     kind: Literal["cnn3d"] = "cnn3d"
-    algorithm: Literal[1] = 1
+    algorithm: Literal[2] = 2
     channels: tuple[Units, ...] = Field(
         default=(16, 32, 64), min_length=1, max_length=8, description="Filters of each convolution."
     )
@@ -28,7 +28,15 @@ class CNN3DSpec(Spec):
         default=30,
         ge=1,
         le=10_000,
-        description="Rotated copies of each structure an epoch.",
+        description="Rotated copies of each structure.",
+    )
+    shown: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000,
+        description="How often an epoch shows each structure, in one of its rotations after the "
+        "other; null: once in each. Trainings with few and many replicas that show as many take "
+        "as many steps.",
     )
     endless: bool = Field(
         default=False,

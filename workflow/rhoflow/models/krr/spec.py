@@ -11,18 +11,24 @@ class KRRSpec(Spec):
     """Kernel ridge regression."""
 
     kind: Literal["krr"] = "krr"
-    algorithm: Literal[1] = 1
-    kernel: Literal["linear", "gaussian"] = Field(
+    algorithm: Literal[2] = 2
+    kernel: Literal["linear", "gaussian", "matern", "laplacian"] = Field(
         default="linear",
         description="linear: the dot product of descriptors (SOAP's average kernel is one); "
-        "gaussian: exp(-|x-x'|²/2w²).",
+        "gaussian: exp(-d²/2w²); matern: (1 + √3 d/w) exp(-√3 d/w); laplacian: exp(-d/w) with the "
+        "sum of absolute differences for d.",
     )
     ridge: float = Field(default=1.0, gt=0, le=1e6, description="Added to the kernel's diagonal.")
     width: float | None = Field(
         default=None,
         gt=0,
-        description="Width w of the Gaussian kernel, in units of the descriptor; null: the median "
-        "distance of the training structures.",
+        description="Width w of the kernel, in units of the descriptor; null: the median distance "
+        "of the training structures.",
+    )
+    tuned: bool = Field(
+        default=False,
+        description="Choose ridge and width for each target by the smallest mean absolute "
+        "leave-one-out error on the training set; `ridge` and `width` then only scale the choice.",
     )
     standardise_inputs: bool = Field(
         default=False, description="Scale each component to zero mean and unit variance first."

@@ -1,0 +1,67 @@
+"""The network, its training and prediction."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from rhoflow.descriptors.base import VectorSet
+from rhoflow.models.base import Standardiser, Start
+from rhoflow.models.mlp.spec import MLPSpec
+from rhoflow.training.devices import make_deterministic, pick_device
+from rhoflow.training.ensemble import Ensemble, seeded
+from rhoflow.training.loop import Batch, train
+from rhoflow.training.losses import sum_of_mean_squares
+
+
+def dense_network(spec: MLPSpec, n_inputs: int, n_outputs: int) -> nn.Sequential:
+    """Linear layers with SiLU between them."""
+    layers: list[nn.Module] = []
+    width = n_inputs
+    for units in spec.hidden:
+        layers += [nn.Linear(width, units), nn.SiLU(), nn.Dropout(spec.dropout)]
+        width = units
+    return nn.Sequential(*layers, nn.Linear(width, n_outputs))
+
+
+class FittedMLP:
+    """Trained networks with the scales of their inputs and targets."""
+
+    def __init__(self, model: Ensemble, inputs: Standardiser, targets: Standardiser) -> None:
+        self.model, self.inputs, self.targets = model, inputs, targets
+
+    def predict(self, inputs: VectorSet) -> NDArray[np.float64]:
+        """(seeds, n, targets) in the units of the targets."""
+        device = self.model.weights[0].device
+        self.model.eval()
+        with torch.no_grad():
+            x = torch.from_numpy(self.inputs.forward(inputs.values)).float().to(device)
+            return self.targets.inverse(self.model(x).cpu().numpy().astype(np.float64))
+
+
+def fit(spec: MLPSpec, inputs: VectorSet, y: NDArray[np.float64], start: Start) -> FittedMLP:
+    """Train on (n, d) vectors and (n, targets) in their own units."""
+    device = pick_device()
+    make_deterministic()
+    scale, targets = Standardiser(inputs.values), Standardiser(y)
+    x = torch.from_numpy(scale.forward(inputs.values)).float().to(device)
+    z = torch.from_numpy(targets.forward(y)).float().to(device)
+    model = seeded(lambda: dense_network(spec, x.shape[1], y.shape[1]), start.seeds).to(device)
+
+    def batches(epoch: int) -> Iterator[Batch]:
+        state = np.random.SeedSequence([start.seeds[0], epoch]).generate_state(1)
+        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(int(state[0])))
+        for part in order.to(device).split(spec.optimiser.batch_size):
+            yield Batch(x[part], z[part])
+
+    train(
+        model,
+        batches,
+        sum_of_mean_squares,
+        spec.optimiser,
+        seed=start.seeds[0],
+        checkpoint=start.checkpoint((spec,), inputs, y),
+    )
+    return FittedMLP(model, scale, targets)

@@ -1,0 +1,211 @@
+"""Studies: their arms, and the arms that a scan of settings makes of one."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from rhoflow.errors import ConfigError, did_you_mean
+from rhoflow.evaluation.claims import AccuracyClaimSpec, ClaimSpec
+from rhoflow.evaluation.classification import ClassificationSpec
+from rhoflow.evaluation.protocol import LearningCurveSpec
+from rhoflow.spec import Spec
+
+# Names become parts of paths and of wildcards; studies become targets of Snakemake.
+NAME = r"^[a-z0-9][a-z0-9_]{0,39}$"
+Name = Annotated[str, Field(pattern=NAME)]
+Setting = float | int | str | bool | None
+ProtocolSpec = Annotated[LearningCurveSpec | ClassificationSpec, Field(discriminator="kind")]
+FigureName = Literal[
+    "concept", "architecture", "hartree", "learning_curves", "parity", "scan", "classification"
+]
+DEFAULT_FIGURES: dict[str, tuple[FigureName, ...]] = {
+    "learning_curve": ("learning_curves", "parity"),
+    "classification": ("classification",),
+}
+NEEDS_VOXELS = ("concept", "architecture", "hartree")
+
+
+class ScanSpec(Spec):
+    """Which setting of which arm an arm differs in."""
+
+    arm: Name = Field(description="The arm that was varied.")
+    key: str = Field(description="The setting.")
+    value: Setting = Field(description="Its value.")
+
+
+class ArmSpec(Spec):
+    """A contestant: a descriptor and the model that reads it."""
+
+    descriptor: Name = Field(description="Name of an entry under `descriptors`.")
+    model: Name = Field(description="Name of an entry under `models`.")
+    label: str | None = Field(default=None, description="Name in figures; null: the arm's own.")
+    learns: Literal["each", "together"] = Field(
+        default="each",
+        description="A model for each target, or one whose last layer answers all of them; kernel "
+        "ridge regression gives the same numbers either way.",
+    )
+    residual_of: Name | None = Field(
+        default=None,
+        description="Another arm: this one learns what that one gets wrong on the training set, "
+        "and the two answers add up. Test structures enter neither.",
+    )
+    residual_folds: int = Field(
+        default=0,
+        ge=0,
+        le=100,
+        description="0: the residual of a model that was fitted to the same structures (the "
+        "paper); 2 or more: of so many models that each left a part of them out.",
+    )
+    targets: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Targets of the study that this arm learns; null: all.",
+    )
+    vary: dict[str, Annotated[tuple[Setting, ...], Field(min_length=1)]] = Field(
+        default_factory=dict,
+        description="Settings to scan, one at a time: `descriptor.KEY` or `model.KEY` and their "
+        "values. Each value becomes an arm of its own, named ARM__KEY_VALUE; the arm itself stays.",
+    )
+    scanned: ScanSpec | None = Field(
+        default=None, description="Set by `vary` in the arms that it makes; not to be given."
+    )
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if self.scanned is not None:
+            raise ValueError("scanned: is set by `vary` in the arms that it makes; leave it out")
+        if self.residual_folds and self.residual_of is None:
+            raise ValueError("residual_folds: says how a residual is taken; give residual_of too")
+        if self.residual_folds == 1:
+            raise ValueError("residual_folds: one fold leaves nothing to fit; give 0, or 2 or more")
+        return self
+
+
+class StudySpec(Spec):
+    """A comparison of arms on one data set, by one protocol."""
+
+    title: str = Field(description="Heading in the report.")
+    dataset: Name = Field(description="Name of an entry under `datasets`.")
+    targets: tuple[str, ...] = Field(
+        default=(), description="Properties to learn; a classification has none."
+    )
+    arms: dict[Name, ArmSpec] = Field(min_length=1, description="Descriptor and model pairs.")
+    protocol: ProtocolSpec = Field(description="How arms are trained and tested.")
+    claims: tuple[ClaimSpec, ...] = Field(default=(), description="Claims of the paper to judge.")
+    accuracy_claims: tuple[AccuracyClaimSpec, ...] = Field(
+        default=(), description="Claims about a classification."
+    )
+    figures: tuple[FigureName, ...] | None = Field(
+        default=None,
+        description="Figures to draw, in this order; null: those of the protocol.",
+    )
+    includes: tuple[Name, ...] = Field(
+        default=(), description="Other studies that belong to this one: its target makes them too."
+    )
+    show_density_of: str | None = Field(
+        default=None,
+        description="material_id whose density the concept figure shows; null: the first "
+        "calculation that succeeded.",
+    )
+
+    @model_validator(mode="after")
+    def _fits_its_protocol(self) -> Self:
+        learns = self.protocol.kind == "learning_curve"
+        if learns and not self.targets:
+            raise ValueError("targets: a learning curve needs at least one")
+        if not learns and (self.targets or self.claims):
+            raise ValueError("a classification has no targets, and accuracy_claims for claims")
+        if learns and self.accuracy_claims:
+            raise ValueError("accuracy_claims are about a classification; use claims")
+        foreign = {"classification"} if learns else {"learning_curves", "parity", "scan"}
+        wrong = sorted(foreign & set(self.figures or ()))
+        if wrong:
+            raise ValueError(f"figures: a {self.protocol.kind} does not have {', '.join(wrong)}")
+        if "scan" in self.drawn() and not any(arm.vary for arm in self.arms.values()):
+            raise ValueError("figures: a scan shows what arms `vary`, but none does")
+        return self
+
+    def drawn(self) -> tuple[FigureName, ...]:
+        """The figures of the study, in their order."""
+        return DEFAULT_FIGURES[self.protocol.kind] if self.figures is None else self.figures
+
+    def shown_arms(self) -> dict[str, ArmSpec]:
+        """The arms without those that a scan made."""
+        return {name: arm for name, arm in self.arms.items() if arm.scanned is None}
+
+
+class ComparisonSpec(Spec):
+    """The same structures, computed for two data sets: another engine, settings or machine."""
+
+    dataset: Name = Field(description="Name of an entry under `datasets`.")
+    reference: Name = Field(
+        description="Name of an entry under `datasets` against which it is compared; structures "
+        "are paired by their ids in a common source, or by formula and space group."
+    )
+
+
+def with_scans(
+    studies: Mapping[str, StudySpec], pool: dict[str, dict[str, Any]]
+) -> dict[str, StudySpec]:
+    """The studies with an arm for every value of every ``vary``.
+
+    Args:
+        studies: by name.
+        pool: descriptors under "descriptor" and models under "model", by name; those that the new
+            arms need join them.
+
+    Raises:
+        ConfigError: a key or value that the descriptor or model does not take, or a name that is
+            taken already.
+    """
+    wider = {}
+    for name, study in studies.items():
+        arms = dict(study.arms)
+        for arm, spec in study.arms.items():
+            for key, values in spec.vary.items():
+                here = f"studies.{name}.arms.{arm}.vary.{key}"
+                for value in values:
+                    new = f"{arm}__{_slug(key, value)}"
+                    if new in arms:
+                        raise ConfigError(f"{here}: {value!r} makes a second arm '{new}'")
+                    arms[new] = _scanned(here, arm, spec, key, value, pool)
+        wider[name] = study.model_copy(update={"arms": arms})
+    return wider
+
+
+def _scanned(
+    here: str, arm: str, spec: ArmSpec, key: str, value: Any, pool: dict[str, dict[str, Any]]
+) -> ArmSpec:
+    """An arm with one setting changed; its descriptor or model joins the pool."""
+    side, _, path = key.partition(".")
+    if side not in pool or not path:
+        raise ConfigError(f"{here}: expected descriptor.KEY or model.KEY")
+    base = pool[side][getattr(spec, side)]
+    settings = base.model_dump()
+    last = path.rpartition(".")[2]
+    owner: Any = {}
+    node: Any = settings
+    for part in path.split("."):
+        if not isinstance(node, dict) or part not in node:
+            valid = node if isinstance(node, dict) else ()
+            raise ConfigError(f"{here}: {base.kind} has no '{part}'{did_you_mean(part, valid)}")
+        owner, node = node, node[part]
+    owner[last] = value
+    try:
+        changed = type(base).model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError(f"{here}: {error.errors()[0]['msg']}; got {value!r}") from None
+    name = f"{getattr(spec, side)}__{_slug(key, value)}"
+    if pool[side].setdefault(name, changed) != changed:
+        raise ConfigError(f"{here}: {value!r} makes a second {side} '{name}', unlike the first")
+    label = f"{spec.label or arm}, {last} {value}"
+    scan = ScanSpec(arm=arm, key=key, value=value)
+    return spec.model_copy(update={side: name, "vary": {}, "label": label, "scanned": scan})
+
+
+def _slug(key: str, value: Any) -> str:
+    """A setting and its value as part of a name: letters, digits and underscores."""
+    text = f"{key.rpartition('.')[2]}_{value}".lower().replace("-", "m")
+    return re.sub(r"[^a-z0-9]+", "_", text).strip("_")

@@ -1,0 +1,18 @@
+"""Losses of ensembles: the mean over a batch, summed over the networks.
+
+The sum keeps the networks apart: each one's gradient is that of its own mean loss.
+"""
+
+import torch
+from torch.nn import functional
+
+
+def sum_of_mean_squares(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Of (networks, batch, outputs) and (batch, outputs)."""
+    return ((outputs - targets) ** 2).mean(dim=(1, 2)).sum()
+
+
+def sum_of_cross_entropies(outputs: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """Of (networks, batch, classes) logits and (batch,) int64 classes."""
+    each = [functional.cross_entropy(logits, classes) for logits in outputs]
+    return torch.stack(each).sum()
