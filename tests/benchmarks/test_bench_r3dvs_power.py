@@ -6,12 +6,11 @@ densities and is scaled up.
 """
 
 import math
-import time
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 from scipy.special import sph_harm_y
+from tests.benchmarks.peers import compare, seconds
 
 from rhoflow.density.spectrum import Spectrum, half_sphere
 from rhoflow.descriptors.r3dvs_power import (
@@ -87,24 +86,6 @@ def by_loop(spectrum: Spectrum) -> list[np.ndarray]:
     scale = [4 * np.pi / (2 * d + 1) for d in SPEC.degrees]
     lengths = [np.sqrt((np.abs(p) ** 2).sum(axis=0) * s) for p, s in zip(c, scale, strict=True)]
     return [radial, *lengths]
-
-
-def seconds(work: Callable[[], object], repeat: int = 1) -> float:
-    """The shortest of several runs."""
-    times = []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
-def compare(benchmark, name: str, other_s: float) -> float:
-    """Note and print how a peer compares with the benchmark's best run."""
-    ours = benchmark.stats["min"]
-    benchmark.extra_info[name] = {"seconds": other_s, "ratio": other_s / ours}
-    print(f"\n{name}: {other_s:.4g} s, ours {ours:.4g} s, ratio {other_s / ours:.3g}")
-    return other_s / ours
 
 
 def test_the_same_numbers(spectra):

@@ -9,9 +9,7 @@ and then. ``extra_info`` holds pymatgen's best time over ours. RHOFLOW_SHARED ma
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 import pandas as pd
@@ -19,6 +17,7 @@ import pytest
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+from tests.benchmarks.peers import seconds
 
 from rhoflow.structures.candidates import Candidate
 from rhoflow.structures.prototypes import PrototypesSource, read_prototypes
@@ -57,15 +56,6 @@ def table(structures, tmp_path_factory) -> Path:
     return path
 
 
-def best_of(rounds: int, function: Callable, *arguments) -> float:
-    times = []
-    for _ in range(rounds):
-        start = perf_counter()
-        function(*arguments)
-        times.append(perf_counter() - start)
-    return min(times)
-
-
 def read(path: Path) -> list[Candidate]:
     return list(read_table(TableSource(path=str(path))))
 
@@ -85,7 +75,7 @@ def test_table_rhoflow(benchmark, table, structures):
         assert np.allclose(
             candidate.structure.frac_coords, structures[candidate.source_id].frac_coords
         )
-    theirs = best_of(3, read_with_pandas, table)
+    theirs = seconds(lambda: read_with_pandas(table), rounds=3)
     benchmark.extra_info["pandas_over_rhoflow"] = theirs / benchmark.stats["min"]
 
 
@@ -108,7 +98,7 @@ def choose_with_pymatgen(structures: dict[str, Structure]) -> int:
 def test_selection_rhoflow(benchmark, structures):
     chosen = benchmark.pedantic(choose, (structures,), rounds=3)
     assert 0.9 * len(structures) < len(chosen) <= len(structures)
-    theirs = best_of(2, choose_with_pymatgen, structures)
+    theirs = seconds(lambda: choose_with_pymatgen(structures), rounds=2)
     benchmark.extra_info["pymatgen_over_rhoflow"] = theirs / benchmark.stats["min"]
 
 

@@ -6,9 +6,6 @@ The group "kernel" starts from computed features, "structures to kernel" from th
 ``extra_info`` holds DScribe's best time over ours and the largest difference of the matrices.
 """
 
-from collections.abc import Callable
-from time import perf_counter
-
 import numpy as np
 import pytest
 from ase import Atoms
@@ -16,6 +13,7 @@ from ase.build import bulk
 from ase.spacegroup import crystal as from_spacegroup
 from dscribe.descriptors import SOAP
 from dscribe.kernels import AverageKernel
+from tests.benchmarks.peers import seconds
 
 from rhoflow.crystal import Crystal
 from rhoflow.descriptors.soap import SOAPSpec, gram, soap_vectors
@@ -112,15 +110,6 @@ def pair_weights(soap: SOAP, spec: SOAPSpec) -> np.ndarray:
     return weights
 
 
-def best_of(rounds: int, function: Callable, *arguments) -> float:
-    times = []
-    for _ in range(rounds):
-        start = perf_counter()
-        function(*arguments)
-        times.append(perf_counter() - start)
-    return min(times)
-
-
 @pytest.mark.benchmark(group="kernel")
 def test_kernel_dscribe(benchmark, oxides, spec):
     benchmark(dscribe_kernel, dscribe_features(oxides, dscribe_soap(spec)))
@@ -134,7 +123,7 @@ def test_kernel_rhoflow(benchmark, oxides, spec):
     matrix = benchmark(gram, soap_vectors(oxides, spec))
     difference = np.abs(matrix - dscribe_kernel(features)).max()
     assert difference < 1e-9
-    slower = best_of(3, dscribe_kernel, features) / benchmark.stats["min"]
+    slower = seconds(lambda: dscribe_kernel(features), rounds=3) / benchmark.stats["min"]
     benchmark.extra_info.update(dscribe_over_rhoflow=slower, difference=difference)
 
 
@@ -151,5 +140,5 @@ def test_structures_rhoflow(benchmark, oxides, spec, similarity):
     matrix = benchmark(lambda: gram(soap_vectors(oxides, chosen)))
     np.testing.assert_allclose(np.diag(matrix), 1)
     soap = dscribe_soap(spec)
-    theirs = best_of(3, lambda: dscribe_kernel(dscribe_features(oxides, soap)))
+    theirs = seconds(lambda: dscribe_kernel(dscribe_features(oxides, soap)), rounds=3)
     benchmark.extra_info["dscribe_over_rhoflow"] = theirs / benchmark.stats["min"]

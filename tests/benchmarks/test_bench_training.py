@@ -5,7 +5,6 @@ machine does meets both, and medians are compared. ``extra_info`` holds samples 
 ratios. The last one needs a GPU, and so does half of the others.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.benchmarks.peers import seconds
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -106,12 +106,6 @@ class Setting:
     def loop(self, model: nn.Module, batches: Callable[[int], Any]) -> None:
         train(model, batches, sum_of_mean_squares, self.optimiser)
         self.wait()
-
-
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def in_turns(

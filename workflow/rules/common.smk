@@ -213,9 +213,22 @@ def channel_files(wildcards):
 CHECKPOINTS = "results/training"
 
 
+def stored_as(name):
+    """The descriptor whose files another one reads: voxels of equal spots share them."""
+    settings = CONFIG.descriptors[name]
+    if settings.kind != "r3dvs":
+        return name
+    spots = settings.spots_spec()
+    return next(
+        n
+        for n in CONFIG.descriptors_of_kind("r3dvs")
+        if CONFIG.descriptors[n].spots_spec() == spots
+    )
+
+
 def descriptor_files(study, arm):
     """The shards of the descriptor that an arm reads."""
-    name = study.arms[arm].descriptor
+    name = stored_as(study.arms[arm].descriptor)
     ending = "npz" if CONFIG.descriptors[name].kind == "r3dvs" else "parquet"
     pattern = f"results/descriptors/{name}/{{dataset}}/{{shard}}.{ending}"
     return shard_files(pattern, study.dataset)
