@@ -73,7 +73,10 @@ def test_densities_to_spots(benchmark, densities):
     share = 20
     loop_s = min(seconds(lambda: spots_by_loop(lattice, density, hkl[:share])) for _ in range(3))
     np.testing.assert_allclose(
-        spots_by_loop(lattice, density, hkl[:share]), data.amplitude[0, :share], rtol=1e-4, atol=1e-7
+        spots_by_loop(lattice, density, hkl[:share]),
+        data.amplitude[0, :share],
+        rtol=1e-4,
+        atol=1e-7,
     )
     compare(benchmark, "plain loop over spots", loop_s * len(data.g) / share, "median")
     fft_s = min(seconds(lambda: [scipy.fft.rfftn(d) for _, d in densities]) for _ in range(5))

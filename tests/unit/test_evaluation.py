@@ -263,3 +263,14 @@ def test_a_training_set_is_the_front_of_the_order():
     )
     rows = splits[(splits["redraw"] == 3) & (splits["part"] == "train")].sort_values("order")
     assert trained == [tuple(rows["material_id"][:3]), tuple(rows["material_id"])]
+
+
+def test_an_arm_without_numbers_wins_nothing():
+    """Every prediction of x is missing; then four redraws of five."""
+    values = {"x": [0.1, 0.11, 0.12, 0.1, 0.1], "y": [0.5, 0.52, 0.49, 0.5, 0.51]}
+    for lost in (range(5), range(1, 5)):
+        table = predictions(values)
+        table.loc[(table["arm"] == "x") & table["redraw"].isin(list(lost)), "y_pred"] = np.nan
+        row = judge([claim()], table, study="s").iloc[0]
+        assert row["verdict"] == "undecided"
+        assert row["why"].startswith(f"{5 - len(lost)} redraws leave the spread unknown")

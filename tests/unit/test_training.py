@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from rhoflow.checkpoints import CheckpointStore, FileCheckpoint
 from rhoflow.descriptors.base import VectorSet
+from rhoflow.errors import TrainingError
 from rhoflow.models.base import Standardiser, Start
 from rhoflow.models.cnn3d.model import VoxelCNN
 from rhoflow.models.cnn3d.spec import CNN3DSpec
@@ -244,3 +245,20 @@ def test_the_rounding_of_equal_numbers_is_no_unit():
     fitted = fit_mlp(spec, x, np.arange(12.0)[:, None], Start())
     other = VectorSet(("new",), np.array([[0.2, 3.0]]))
     assert np.abs(fitted.predict(other)).max() < 100
+
+
+def test_a_training_that_diverges_says_so():
+    numbers = Batch(batch().inputs, batch().targets * float("inf"))
+    with pytest.raises(TrainingError, match=r"diverged in epoch 1 of 3: .* lower optimiser"):
+        train(dense(0), lambda epoch: [numbers], sum_of_mean_squares, OptimiserSpec(epochs=3))
+
+
+def test_a_state_of_another_network_is_left_aside(tmp_path):
+    """A file that another version of the code wrote under the same name."""
+    spec, checkpoint = OptimiserSpec(epochs=2), FileCheckpoint(tmp_path / "x.npz")
+    checkpoint.save({"model.weights.0": torch.zeros(1, 9), "history": torch.zeros(1)})
+    histories = [
+        train(dense(0), lambda epoch: [batch()], sum_of_mean_squares, spec, checkpoint=c)
+        for c in (checkpoint, None)
+    ]
+    assert histories[0] == histories[1]

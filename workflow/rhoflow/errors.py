@@ -24,6 +24,10 @@ class EngineError(RhoflowError):
     """A DFT engine cannot be used here: not installed, no data set for an element."""
 
 
+class TrainingError(RhoflowError):
+    """A network cannot be trained with these settings."""
+
+
 def did_you_mean(wrong: str, valid: Iterable[str]) -> str:
     """Return ``'; did you mean 'x'?'`` for the nearest valid name, or the list of valid names."""
     names = [str(name) for name in valid]

@@ -88,19 +88,21 @@ class PairedSet:
 
 
 def paired(first: DescriptorSet, second: DescriptorSet) -> PairedSet:
-    """Two descriptors of the same structures, the second brought into the order of the first.
+    """Two descriptors of the structures that both hold, in the order of the first.
+
+    A structure whose calculation failed has no density, yet its atoms have a descriptor.
 
     Raises:
-        DataError: they are not of the same structures.
+        DataError: they have no structure in common.
     """
-    position = {name: i for i, name in enumerate(second.ids)}
-    if set(first.ids) != set(position):
-        odd = sorted(set(first.ids) ^ set(position))
+    known = {name: i for i, name in enumerate(second.ids)}
+    shared = [i for i, name in enumerate(first.ids) if name in known]
+    if not shared:
         raise DataError(
-            f"two descriptors of one stack hold different structures, {odd[0]} among them; "
-            "delete the older descriptor files and run snakemake again"
+            "two descriptors of one stack have no structure in common; delete the older descriptor "
+            "files and run snakemake again"
         )
-    return PairedSet(first, second.take([position[name] for name in first.ids]))
+    return PairedSet(first.take(shared), second.take([known[first.ids[i]] for i in shared]))
 
 
 def digest(*arrays: NDArray[np.generic]) -> str:

@@ -173,6 +173,8 @@ def _verdict(claim: ClaimSpec, errors: pd.DataFrame, size: int, n_test: int) -> 
         return "not testable", (
             f"{size} training structures; the claim is about {claim.min_train_size} and more"
         )
+    # A redraw in which an arm gave no number tells nothing of the claim.
+    errors = errors[[claim.arm, *claim.than]].replace([np.inf, -np.inf], np.nan).dropna()
     if len(errors) < 3:
         return "undecided", f"{len(errors)} redraws leave the spread unknown"
     differences = [

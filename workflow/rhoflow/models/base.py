@@ -45,8 +45,15 @@ class Start:
         """Where the training of networks on these inputs and targets keeps its state."""
         if self.checkpoints is None:
             return None
+        import torch
+
+        from rhoflow.training.devices import pick_device
+
         settings: list[Any] = [spec.model_dump(mode="json") for spec in specs]
-        known = json.dumps([settings, self.seeds, inputs.ids, inputs.fingerprint(), y.shape])
+        # A training that began on another device or version would end between the two.
+        machine = [torch.__version__, str(pick_device())]
+        data = [self.seeds, inputs.ids, inputs.fingerprint(), y.shape]
+        known = json.dumps([settings, machine, data])
         return self.checkpoints(hashlib.sha256(known.encode() + y.tobytes()).hexdigest())
 
 

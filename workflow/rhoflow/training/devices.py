@@ -1,5 +1,7 @@
 """Where torch models train, and how their numbers stay reproducible."""
 
+import os
+
 import torch
 
 
@@ -13,5 +15,7 @@ def make_deterministic() -> None:
 
     Where a device has no such algorithm for an operation, torch warns and uses the other.
     """
+    # CUDA's matrix products ask for it before they start.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False

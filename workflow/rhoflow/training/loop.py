@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from rhoflow.errors import TrainingError
 from rhoflow.training.spec import OptimiserSpec
 
 logger = logging.getLogger(__name__)
@@ -64,6 +65,9 @@ def train(
 
     Returns:
         The mean training loss of every epoch.
+
+    Raises:
+        TrainingError: the loss is not finite.
     """
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay
@@ -78,6 +82,11 @@ def train(
             group["lr"] = learning_rate(spec, epoch)
         losses = [_step(forward, b, loss, optimiser, spec) for b in epoch_batches(epoch)]
         history.append(float(torch.stack(losses).mean()))
+        if not math.isfinite(history[-1]):
+            raise TrainingError(
+                f"a training diverged in epoch {epoch + 1} of {spec.epochs}: its loss is "
+                f"{history[-1]}; lower optimiser.learning_rate ({spec.learning_rate:g})"
+            )
         last = epoch + 1 == spec.epochs
         if checkpoint and (last or time.monotonic() - saved > SAVE_EVERY_S):
             checkpoint.save(_state(model, optimiser, history))
@@ -131,12 +140,19 @@ def _state(
     return {**weights, **moments, "history": torch.tensor(history, dtype=torch.float64)}
 
 
+def _fits(state: dict[str, torch.Tensor], model: nn.Module) -> bool:
+    """Whether a state is one of this model; one of another version of the code is left aside."""
+    known = {n.removeprefix("model."): v for n, v in state.items() if n.startswith("model.")}
+    shapes = {name: value.shape for name, value in model.state_dict().items()}
+    return "history" in state and {n: v.shape for n, v in known.items()} == shapes
+
+
 def _resume(
     model: nn.Module, optimiser: torch.optim.Optimizer, checkpoint: Checkpoint | None
 ) -> list[float]:
     """Put back the last state saved; the losses of the epochs that it has behind it."""
     state = checkpoint.load() if checkpoint else None
-    if state is None:
+    if state is None or not _fits(state, model):
         return []
     model.load_state_dict(
         {n.removeprefix("model."): v for n, v in state.items() if n.startswith("model.")}
