@@ -41,7 +41,9 @@ include: "workflow/rules/scores.smk"
 include: "workflow/rules/classification.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/r3dvs.smk"
+include: "workflow/rules/status.smk"
 include: "workflow/rules/targets.smk"
+include: "workflow/rules/cluster.smk"
 
 
 rule all:

@@ -199,11 +199,15 @@ class WorkflowConfig(Spec):
         """
         settings = self.studies[study].arms[arm]
         targets = settings.targets or self.studies[study].targets
-        pair = (settings, self.studies[study].arms[settings.residual_of or arm])
-        random = any(is_random(self.models[a.model]) for a in pair)
-        if settings.learns == "together" or not random:
+        if settings.learns == "together" or not self.trains_networks(study, arm):
             return {TOGETHER: targets}
         return {target: (target,) for target in targets}
+
+    def trains_networks(self, study: str, arm: str) -> bool:
+        """Whether an arm, or the one whose residual it learns, is a network: work for a GPU."""
+        arms = self.studies[study].arms
+        pair = (arms[arm], arms[arms[arm].residual_of or arm])
+        return any(is_random(self.models[a.model]) for a in pair)
 
     def family(self, study: str) -> tuple[str, ...]:
         """A study and, one after the other, those that belong to it."""

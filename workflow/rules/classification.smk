@@ -18,6 +18,7 @@ rule classify_train:
     resources:
         mem_mb=grows(4000),
         runtime=takes(240),
+        gres="gpu:1",
     params:
         spec=lambda wildcards: {
             "arm": pair_spec(study_spec(wildcards).arms[wildcards.arm]),

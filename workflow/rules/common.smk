@@ -244,6 +244,21 @@ def training_inputs(wildcards):
     return {**first, "descriptors": descriptor_files(study, wildcards.arm)}
 
 
+def studies_of_arms(networks):
+    """Regular expression of the studies, looking ahead to arms that are networks, or are not.
+
+    Study and arm follow each other in the paths of trainings; which arms are networks depends on
+    the study.
+    """
+    pairs = [
+        f"{study}/{arm}/"
+        for study, settings in CONFIG.studies.items()
+        for arm in settings.arms
+        if CONFIG.trains_networks(study, arm) == networks
+    ]
+    return f"(?={one_of(pairs)})[a-z0-9_]+"
+
+
 def pair_spec(arm):
     """Descriptor and model of an arm."""
     return {

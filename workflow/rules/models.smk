@@ -2,7 +2,7 @@
 
 
 rule model_train:
-    """Predictions of one arm for its targets: every training size of a range of redraws."""
+    """Predictions of one arm with networks: every training size of a range of redraws."""
     input:
         unpack(training_inputs),
         targets=lambda wildcards: (
@@ -15,14 +15,31 @@ rule model_train:
         "results/logs/model_train/{study}/{arm}/{task}/{redraws}.log",
     benchmark:
         "results/benchmarks/model_train/{study}/{arm}/{task}/{redraws}.tsv"
+    wildcard_constraints:
+        study=studies_of_arms(networks=True),
     conda:
         "../../envs/torch.yaml"
     threads: 1
     resources:
         mem_mb=grows(4000),
         runtime=takes(240),
+        gres="gpu:1",
     params:
         spec=train_spec,
         checkpoints=CHECKPOINTS,
     script:
         "../../scripts/model_train.py"
+
+
+use rule model_train as model_fit with:
+    # Kernel ridge regression and means, which need no GPU.
+    log:
+        "results/logs/model_fit/{study}/{arm}/{task}/{redraws}.log",
+    benchmark:
+        "results/benchmarks/model_fit/{study}/{arm}/{task}/{redraws}.tsv"
+    wildcard_constraints:
+        study=studies_of_arms(networks=False),
+    resources:
+        mem_mb=grows(4000),
+        runtime=takes(60),
+        gres="",

@@ -8,7 +8,6 @@ The energy E_I of the ion cores is one of the targets of Kajita et al., Sci. Rep
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import erfc
 
 from rhoflow.crystal import Crystal
 from rhoflow.density.spectrum import COULOMB_EV_ANGSTROM, reciprocal_lattice
@@ -74,7 +73,14 @@ def _near(crystal: Crystal, q: NDArray[np.float64], screening: float) -> float:
             "place, so their electrostatic energy is infinite; drop the structure"
         )
     product = (q[first] * q[second])[pair]
-    return float(np.sum(product * erfc(screening * distance) / distance))
+    return float(np.sum(product * _erfc(screening * distance) / distance))
+
+
+def _erfc(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The complementary error function."""
+    from scipy.special import erfc  # not with the config
+
+    return erfc(x)
 
 
 def _images(crystal: Crystal, charge_square: float, screening: float) -> float:
@@ -82,7 +88,7 @@ def _images(crystal: Crystal, charge_square: float, screening: float) -> float:
     reach = _REACH / screening
     distance = np.linalg.norm(_lattice_points(crystal.lattice, reach, margin=0.0), axis=1)
     distance = distance[(distance > 0) & (distance < reach)]
-    return float(charge_square / 2 * np.sum(erfc(screening * distance) / distance))
+    return float(charge_square / 2 * np.sum(_erfc(screening * distance) / distance))
 
 
 def _far(crystal: Crystal, q: NDArray[np.float64], screening: float) -> float:

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 from scipy.constants import elementary_charge, epsilon_0
 
@@ -106,6 +105,8 @@ def from_grid(
             f"density grid {density.shape}: resolves |g| up to {resolved:.2f} 1/Å, "
             f"but {g_max:.2f} 1/Å are asked for; lower g_max or compute on a finer grid"
         )
+    import scipy.fft  # not with the config
+
     values = np.asarray(scipy.fft.rfftn(density, norm="forward"))  # (n1, n2, n3 // 2 + 1)
     indices, coefficients = [], []
     for plane in _half_planes(lattice, g_max):  # one a time: memory
@@ -224,6 +225,8 @@ def to_grid(spectrum: Spectrum, shape: tuple[int, int, int]) -> NDArray[np.float
             f"grid {shape} is too coarse for indices up to {np.abs(spectrum.hkl).max(axis=0)}; "
             "truncate the spectrum or use a finer grid"
         )
+    import scipy.fft  # not with the config
+
     hkl, s = spectrum.hkl.astype(int), spectrum.coefficients.astype(complex)
     values = np.zeros((shape[0], shape[1], shape[2] // 2 + 1), dtype=complex)
     values[tuple(hkl.T)] = s

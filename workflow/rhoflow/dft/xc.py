@@ -6,7 +6,6 @@ the exact derivative of the energy. The same code serves every engine.
 """
 
 import numpy as np
-import scipy.fft
 from ase.units import Bohr, Ha
 from numpy.typing import NDArray
 
@@ -73,6 +72,8 @@ def _polarised(n: NDArray[np.float64], sigma: NDArray[np.float64]) -> NDArray[np
 
 def _gradient_products(n: NDArray[np.float64], lattice: NDArray[np.float64]) -> NDArray[np.float64]:
     """σ = |∇n|², or for two spins ∇n↑·∇n↑, ∇n↑·∇n↓, ∇n↓·∇n↓: (2 n_spins - 1, n1, n2, n3)."""
+    import scipy.fft  # not with the config
+
     shape = n.shape[1:]
     reciprocal = reciprocal_lattice(lattice)
     indices = [np.fft.fftfreq(m, 1 / m) for m in shape[:2]] + [np.arange(shape[2] // 2 + 1.0)]

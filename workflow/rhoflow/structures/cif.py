@@ -8,11 +8,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pymatgen.core import Structure
-from pymatgen.io.cif import CifParser
 
 from rhoflow.structures.reading import check_cell, one_line
+
+if TYPE_CHECKING:
+    from pymatgen.io.cif import CifParser
 
 # A value that says nothing: unknown, or not applicable.
 _NOTHING = ("?", ".", "")
@@ -141,6 +144,8 @@ def structure_of(block: CifBlock) -> Structure:
             coordinates, or atom sites and formula contradict each other.
     """
     _check_cell(block)
+    from pymatgen.io.cif import CifParser  # not with the config: it imports much
+
     parser = CifParser.from_str(_plain_keywords(block.text), check_cif=False)
     try:
         structure = parser.parse_structures(primitive=False, on_error="raise")[0]
@@ -183,7 +188,7 @@ def _check_cell(block: CifBlock) -> None:
     )
 
 
-def _check_composition(parser: CifParser, structure: Structure) -> None:
+def _check_composition(parser: "CifParser", structure: Structure) -> None:
     """Refuse a structure that lacks atoms of the file's own formula (hydrogens, usually)."""
     problem = parser.check(structure) or ""
     if problem.startswith("Missing elements"):

@@ -11,11 +11,8 @@ from typing import Literal
 
 import numpy as np
 from ase import Atoms
-from ase.io import iread
 from pydantic import Field
 from pymatgen.core import Lattice, Structure
-from pymatgen.io.vasp import Poscar
-from pymatgen.io.vasp.inputs import BadPoscarWarning
 
 from rhoflow.spec import Spec
 from rhoflow.structures.candidates import Candidate
@@ -122,6 +119,10 @@ def _read_poscar(path: Path, source_id: str) -> Iterator[Candidate]:
 
 
 def _structure_of_poscar(path: Path) -> Structure:
+    # A second of imports, which the reading of a config does without.
+    from pymatgen.io.vasp import Poscar
+    from pymatgen.io.vasp.inputs import BadPoscarWarning
+
     text = path.read_text(encoding="utf-8-sig", errors="replace")
     lines = text.splitlines()
     counts = [int(n) for line in lines[5:7] for n in line.split() if n.isdecimal()]
@@ -141,6 +142,8 @@ def _structure_of_poscar(path: Path) -> Structure:
 
 def _read_xyz(path: Path, source_id: str) -> Iterator[Candidate]:
     """One candidate a frame; a broken frame ends its file."""
+    from ase.io import iread  # not with the config: it imports much of SciPy
+
     frames = iread(path, index=":", format="extxyz", parallel=False, do_not_split_by_at_sign=True)
     number = 0
     while True:

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 from pymatgen.core import Composition, DummySpecies, Lattice, Structure
 from pymatgen.core.periodic_table import get_el_sp
-from pymatgen.io.vasp.inputs import BadPoscarWarning
 
 from rhoflow.structures.candidates import Candidate
 
@@ -34,7 +33,7 @@ PARSE_ERRORS = (
     RuntimeError,
     TypeError,
     ValueError,
-    BadPoscarWarning,
+    UserWarning,  # made an error: pymatgen's of a POSCAR
 )
 
 

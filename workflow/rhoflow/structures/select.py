@@ -18,7 +18,6 @@ import pandas as pd
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
-from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import DummySpecies, Structure
 
 from rhoflow import tables
@@ -302,6 +301,8 @@ def _drop_duplicates(
     groups: dict[tuple, list[_Survivor]] = defaultdict(list)
     for survivor in sorted(survivors, key=lambda s: s.source_id):
         groups[survivor.group].append(survivor)
+    from pymatgen.analysis.structure_matcher import StructureMatcher  # not with the config
+
     matcher = StructureMatcher(primitive_cell=False)
     kept: list[_Survivor] = []
     dropped: list[_Rejection] = []
