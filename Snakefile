@@ -29,6 +29,7 @@ config.update(CONFIG.model_dump(mode="json"))
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/resources.smk"
 include: "workflow/rules/structures.smk"
 include: "workflow/rules/dft.smk"
 include: "workflow/rules/density.smk"

@@ -159,8 +159,8 @@ run_jobs([Job("x", "x", {})], done_folder=Path(sys.argv[1]), worker=[sys.executa
 CHILD = """
 import os, sys, threading, time
 from pathlib import Path
-from rhoflow.dft.worker import _exit_at_end_of_stdin
-threading.Thread(target=_exit_at_end_of_stdin, daemon=True).start()
+from rhoflow.processes import exit_at_end_of_stdin
+threading.Thread(target=exit_at_end_of_stdin, daemon=True).start()
 Path(__file__).with_name("pid").write_text(f"{os.getpid()}.")
 time.sleep(60)
 """

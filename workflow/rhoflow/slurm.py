@@ -1,15 +1,21 @@
-"""Jobs in Slurm that a killed run left behind.
+"""Slurm before anything is submitted: can the cluster run this, and what did a killed run leave?
+
+A request that no node fits waits in the queue for ever, or is refused by sbatch with a message that
+Snakemake does not show for grouped jobs.
 
 A Snakemake that dies without a word (SIGKILL, a login node that restarts) cannot cancel its jobs.
 They go on writing while the next run, which does not know them, submits the same work again.
 """
 
 import getpass
+import re
 import subprocess
 import time
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-from rhoflow.errors import RhoflowError
+from rhoflow.errors import RhoflowError, did_you_mean
 
 # An answer of squeue takes milliseconds; a controller that restarts, up to a minute.
 ANSWER_S = 90.0
@@ -64,6 +70,129 @@ def end_leftovers(folder: Path) -> list[str]:
             )
         time.sleep(POLL_S)
     return jobs
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a job asks for.
+
+    Attributes:
+        who: the rule, for messages.
+        partition: None for the cluster's default.
+        cores: on one node.
+        memory_mb: on one node, MB.
+        gres: generic resources as in gpu:1 or gpu:a100:2; empty or none without.
+    """
+
+    who: str
+    partition: str | None
+    cores: int
+    memory_mb: int
+    gres: str
+
+
+@dataclass(frozen=True)
+class Node:
+    """A kind of node in a partition.
+
+    Attributes:
+        partition: its name.
+        default: whether that is the cluster's default partition.
+        cores: processors as Slurm counts them.
+        memory_mb: MB.
+        gres: its generic resources, as in gpu:a100:4(S:0-1).
+    """
+
+    partition: str
+    default: bool
+    cores: int
+    memory_mb: int
+    gres: str
+
+
+def nodes() -> list[Node]:
+    """The kinds of nodes of every partition.
+
+    Raises:
+        SlurmError: sinfo fails.
+    """
+    text = _answer(["sinfo", "--noheader", "--exact", "--format=%P|%c|%m|%G"])
+    fields = [line.strip().split("|") for line in text.splitlines() if line.count("|") == 3]
+    return [
+        Node(name.rstrip("*"), name.endswith("*"), _number(cores), _number(memory), gres)
+        for name, cores, memory, gres in fields
+    ]
+
+
+def check(requests: Collection[Request], there: Collection[Node]) -> None:
+    """Refuse what the cluster can never run.
+
+    Raises:
+        SlurmError: a partition that does not exist, or a request that no node of its partition
+            fits; all of them in one message.
+    """
+    names = sorted({node.partition for node in there})
+    problems = dict.fromkeys(p for request in requests for p in _problems(request, there, names))
+    if problems:
+        raise SlurmError(
+            "the cluster cannot run this:\n"
+            + "\n".join(f"  {problem}" for problem in problems)
+            + "\nThe site's settings stand in the profile (slurm/config.yaml; README.md beside it "
+            "explains them)."
+        )
+
+
+def _problems(request: Request, there: Iterable[Node], names: list[str]) -> Iterable[str]:
+    if request.partition is not None and request.partition not in names:
+        near = did_you_mean(request.partition, names)
+        yield f"slurm_partition: no partition '{request.partition}'{near}"
+        return
+    wanted = request.partition
+    fit = [n for n in there if (n.default if wanted is None else n.partition == wanted)]
+    where = f"partition {wanted}" if wanted else "the default partition"
+    kind, count = gres_of(request.gres)
+    if kind and not any(gres_of(n.gres, kind)[1] >= count for n in fit):
+        have = sorted({n.gres for n in fit if n.gres not in ("", "(null)")})
+        yield (
+            f"gres: {request.who} asks for {request.gres}, but nodes of {where} have "
+            f"{', '.join(have) or 'none'}; name another partition, or gres: none"
+        )
+    for what, asked, most in (
+        ("cores", request.cores, max((n.cores for n in fit), default=0)),
+        ("memory", request.memory_mb, max((n.memory_mb for n in fit), default=0)),
+    ):
+        if fit and asked > most:
+            unit = " MB" if what == "memory" else ""
+            yield f"{request.who} asks for {asked}{unit} of {what}, nodes of {where} have {most}"
+
+
+def gres_of(text: str, like: str | None = None) -> tuple[str, int]:
+    """Kind and number of generic resources: ('gpu:a100', 4) of gpu:a100:4(S:0-1).
+
+    Args:
+        text: a request, or what a node has.
+        like: of several, count those of this kind; a kind without type is any of its types.
+
+    Returns:
+        ("", 0) without any.
+    """
+    found = []
+    for part in re.sub(r"\([^)]*\)", "", text).split(","):
+        words = [w for w in part.strip().split(":") if w]
+        if not words or words == ["none"] or words == ["null"]:
+            continue
+        number = int(words.pop()) if words[-1].isdigit() else 1
+        found.append((":".join(words), number))
+    if like is not None:
+        counts = [n for kind, n in found if kind == like or kind.startswith(f"{like}:")]
+        return like, sum(counts)
+    return found[0] if found else ("", 0)
+
+
+def _number(text: str) -> int:
+    """Of 128, 128+ or 2:16:2."""
+    digits = re.match(r"\d+", text)
+    return int(digits[0]) if digits else 0
 
 
 def _answer(words: list[str]) -> str:

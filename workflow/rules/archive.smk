@@ -21,8 +21,8 @@ rule archive_shard:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=grows(2000),
-        runtime=takes(10),
+        mem_mb=memory_mb("archive_shard"),
+        runtime=minutes("archive_shard"),
     params:
         spec=lambda wildcards: {
             "engine": engine(wildcards).crystal_settings(),
@@ -47,8 +47,8 @@ rule archive_atoms:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=grows(1000),
-        runtime=takes(10),
+        mem_mb=memory_mb("archive_atoms"),
+        runtime=minutes("archive_atoms"),
     params:
         spec=lambda wildcards: engine(wildcards).atom_settings(),
     script:

@@ -26,8 +26,8 @@ rule figure_known:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=grows(2000),
-        runtime=takes(10),
+        mem_mb=memory_mb("figure_known"),
+        runtime=minutes("figure_known"),
     params:
         spec={"algorithm": 1},
     script:
@@ -58,8 +58,8 @@ rule figure_comparison:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=grows(1000),
-        runtime=takes(10),
+        mem_mb=memory_mb("figure_comparison"),
+        runtime=minutes("figure_comparison"),
     params:
         spec={"algorithm": 1},
     script:

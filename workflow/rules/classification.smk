@@ -14,16 +14,13 @@ rule classify_train:
         "results/benchmarks/classify_train/{study}/{arm}/{redraws}.tsv"
     conda:
         "../../envs/torch.yaml"
-    threads: 1
+    threads: training_devices
     resources:
-        mem_mb=grows(4000),
-        runtime=takes(240),
-        gres="gpu:1",
+        mem_mb=training_memory_mb("classify_train", classify_spec),
+        runtime=training_minutes("classify_train", classify_spec),
+        gres=gpus,
     params:
-        spec=lambda wildcards: {
-            "arm": pair_spec(study_spec(wildcards).arms[wildcards.arm]),
-            "protocol": spec(f"studies.{wildcards.study}.protocol"),
-        },
+        spec=classify_spec,
         checkpoints=CHECKPOINTS,
     script:
         "../../scripts/classify_train.py"
@@ -51,8 +48,8 @@ rule classify_collect:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=grows(1000),
-        runtime=takes(10),
+        mem_mb=memory_mb("classify_collect"),
+        runtime=minutes("classify_collect"),
     params:
         spec=lambda wildcards: {
             "claims": [
@@ -89,8 +86,8 @@ rule figure_classification:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=grows(2000),
-        runtime=takes(10),
+        mem_mb=memory_mb("figure_classification"),
+        runtime=minutes("figure_classification"),
     params:
         labels=arm_labels,
     script:

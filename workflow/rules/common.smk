@@ -75,16 +75,6 @@ def structures_of(wildcards):
     return f"results/structures/{wildcards.dataset}/structures.parquet"
 
 
-def grows(mb):
-    """Memory that grows with the attempt, for profiles with retries."""
-    return lambda wildcards, attempt: mb * attempt
-
-
-def takes(minutes):
-    """Run time that grows with the attempt, for profiles with retries."""
-    return lambda wildcards, attempt: minutes * attempt
-
-
 # structures ------------------------------------------------------------------------------
 
 
@@ -279,6 +269,15 @@ def train_spec(wildcards):
             "residual_folds": arm.residual_folds,
         },
         "targets": list(CONFIG.tasks(wildcards.study, wildcards.arm)[wildcards.task]),
+        "protocol": spec(f"studies.{wildcards.study}.protocol"),
+    }
+
+
+def classify_spec(wildcards):
+    """Arm and protocol of a classification test."""
+    study = study_spec(wildcards)
+    return {
+        "arm": pair_spec(study.arms[wildcards.arm]),
         "protocol": spec(f"studies.{wildcards.study}.protocol"),
     }
 

@@ -18,8 +18,8 @@ rule density_shard:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=grows(2000),
-        runtime=takes(30),
+        mem_mb=memory_mb("density_shard"),
+        runtime=minutes("density_shard"),
     params:
         spec=spec("density"),
     script:

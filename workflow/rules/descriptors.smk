@@ -18,8 +18,8 @@ rule r3dvs_shard:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=grows(2000),
-        runtime=takes(30),
+        mem_mb=memory_mb("r3dvs_shard"),
+        runtime=minutes("r3dvs_shard"),
     params:
         spec=spots_spec,
     script:
@@ -42,8 +42,8 @@ rule soap_shard:
         "../../envs/descriptors.yaml"
     threads: 1
     resources:
-        mem_mb=grows(4000),
-        runtime=takes(60),
+        mem_mb=memory_mb("soap_shard"),
+        runtime=minutes("soap_shard"),
     params:
         spec=descriptor_spec,
     script:
@@ -66,8 +66,8 @@ rule coulomb_shard:
         "../../envs/descriptors.yaml"
     threads: 1
     resources:
-        mem_mb=grows(2000),
-        runtime=takes(60),
+        mem_mb=memory_mb("coulomb_shard"),
+        runtime=minutes("coulomb_shard"),
     params:
         spec=descriptor_spec,
     script:
@@ -90,8 +90,8 @@ rule composition_shard:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=grows(1000),
-        runtime=takes(10),
+        mem_mb=memory_mb("composition_shard"),
+        runtime=minutes("composition_shard"),
     params:
         spec=descriptor_spec,
     script:
@@ -114,8 +114,8 @@ rule r3dvs_power_shard:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=grows(2000),
-        runtime=takes(20),
+        mem_mb=memory_mb("r3dvs_power_shard"),
+        runtime=minutes("r3dvs_power_shard"),
     params:
         spec=descriptor_spec,
     script:

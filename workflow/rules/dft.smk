@@ -19,8 +19,15 @@ rule dft_run:
         "../../envs/dft.yaml"
     threads: at_once
     resources:
-        mem_mb=lambda wildcards, threads, attempt: 1000 * threads * attempt,
-        runtime=takes(240),
+        mem_mb=lambda wildcards, input, threads, attempt: (
+            shard_request(wildcards, input, threads, attempt).memory_mb + SNAKEMAKE_MB
+        ),
+        runtime=lambda wildcards, input, threads, attempt: (
+            shard_request(wildcards, input, threads, attempt).minutes
+        ),
+        tasks=mpi_tasks,
+        nodes=mpi_nodes,
+        mpi=mpi_starter,
         time_limit_s=time_limit_s,
     params:
         spec=lambda wildcards: engine(wildcards).crystal_settings(),
@@ -47,8 +54,15 @@ rule dft_atoms:
         "../../envs/dft.yaml"
     threads: at_once
     resources:
-        mem_mb=lambda wildcards, threads, attempt: 1000 * threads * attempt,
-        runtime=takes(60),
+        mem_mb=lambda wildcards, input, threads, attempt: (
+            atoms_request(wildcards, input, threads, attempt).memory_mb + SNAKEMAKE_MB
+        ),
+        runtime=lambda wildcards, input, threads, attempt: (
+            atoms_request(wildcards, input, threads, attempt).minutes
+        ),
+        tasks=mpi_tasks,
+        nodes=mpi_nodes,
+        mpi=mpi_starter,
         time_limit_s=time_limit_s,
     params:
         spec=lambda wildcards: engine(wildcards).atom_settings(),
@@ -76,8 +90,8 @@ rule dft_prepare:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=grows(1000),
-        runtime=takes(30),
+        mem_mb=memory_mb("dft_prepare"),
+        runtime=minutes("dft_prepare"),
     params:
         spec=lambda wildcards: engine(wildcards).crystal_settings(),
         shard_size=lambda wildcards: dataset_spec(wildcards).shard_size,
@@ -101,8 +115,8 @@ rule dft_prepare_atoms:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=grows(1000),
-        runtime=takes(10),
+        mem_mb=memory_mb("dft_prepare_atoms"),
+        runtime=minutes("dft_prepare_atoms"),
     params:
         spec=lambda wildcards: engine(wildcards).atom_settings(),
     script:
@@ -128,8 +142,8 @@ rule dft_collect:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=grows(2000),
-        runtime=takes(10),
+        mem_mb=memory_mb("dft_collect"),
+        runtime=minutes("dft_collect"),
     params:
         spec=lambda wildcards: {
             "min_ok_fraction": engine(wildcards).min_ok_fraction,

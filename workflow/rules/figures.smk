@@ -24,8 +24,8 @@ rule figure_concept:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=grows(2000),
-        runtime=takes(10),
+        mem_mb=memory_mb("figure_concept"),
+        runtime=minutes("figure_concept"),
     params:
         spec=study_r3dvs,
         material=lambda wildcards: study_spec(wildcards).show_density_of or "",
@@ -52,8 +52,8 @@ rule figure_learning_curves:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=grows(1000),
-        runtime=takes(10),
+        mem_mb=memory_mb("figure_learning_curves"),
+        runtime=minutes("figure_learning_curves"),
     params:
         labels=arm_labels,
     script:
@@ -79,8 +79,8 @@ rule figure_parity:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=grows(1000),
-        runtime=takes(10),
+        mem_mb=memory_mb("figure_parity"),
+        runtime=minutes("figure_parity"),
     params:
         labels=arm_labels,
     script:
@@ -106,8 +106,8 @@ rule figure_scan:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=grows(1000),
-        runtime=takes(10),
+        mem_mb=memory_mb("figure_scan"),
+        runtime=minutes("figure_scan"),
     params:
         labels=arm_labels,
         scans=arm_scans,
@@ -130,8 +130,8 @@ rule report_make:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=grows(1000),
-        runtime=takes(10),
+        mem_mb=memory_mb("report_make"),
+        runtime=minutes("report_make"),
     params:
         layout=report_layout(),
         config=CONFIG.model_dump(mode="json"),

@@ -19,11 +19,11 @@ rule model_train:
         study=studies_of_arms(networks=True),
     conda:
         "../../envs/torch.yaml"
-    threads: 1
+    threads: training_devices
     resources:
-        mem_mb=grows(4000),
-        runtime=takes(240),
-        gres="gpu:1",
+        mem_mb=training_memory_mb("model_train", train_spec),
+        runtime=training_minutes("model_train", train_spec),
+        gres=gpus,
     params:
         spec=train_spec,
         checkpoints=CHECKPOINTS,
@@ -40,6 +40,5 @@ use rule model_train as model_fit with:
     wildcard_constraints:
         study=studies_of_arms(networks=False),
     resources:
-        mem_mb=grows(4000),
-        runtime=takes(60),
-        gres="",
+        mem_mb=training_memory_mb("model_fit", train_spec),
+        runtime=training_minutes("model_fit", train_spec),

@@ -25,8 +25,8 @@ rule figure_hartree:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=grows(4000),
-        runtime=takes(30),
+        mem_mb=memory_mb("figure_hartree"),
+        runtime=minutes("figure_hartree"),
     params:
         spec=lambda wildcards: {
             "algorithm": 1,
@@ -66,8 +66,8 @@ rule figure_architecture:
         "../../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=grows(4000),
-        runtime=takes(10),
+        mem_mb=memory_mb("figure_architecture"),
+        runtime=minutes("figure_architecture"),
     params:
         spec=lambda wildcards: next(
             {
@@ -105,8 +105,8 @@ rule table_oxides:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=grows(1000),
-        runtime=takes(10),
+        mem_mb=memory_mb("table_oxides"),
+        runtime=minutes("table_oxides"),
     params:
         spec={"algorithm": 1},
     script:

@@ -19,8 +19,8 @@ rule scores_collect:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=grows(2000),
-        runtime=takes(10),
+        mem_mb=memory_mb("scores_collect"),
+        runtime=minutes("scores_collect"),
     params:
         spec=lambda wildcards: {
             "labels": {n: a.label or n for n, a in study_spec(wildcards).arms.items()},

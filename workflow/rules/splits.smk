@@ -20,8 +20,8 @@ rule splits_make:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=grows(1000),
-        runtime=takes(10),
+        mem_mb=memory_mb("splits_make"),
+        runtime=minutes("splits_make"),
     params:
         spec=lambda wildcards: {
             "protocol": spec(f"studies.{wildcards.study}.protocol"),

@@ -21,8 +21,8 @@ rule structures_select:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=grows(2000),
-        runtime=takes(30),
+        mem_mb=memory_mb("structures_select"),
+        runtime=minutes("structures_select"),
     params:
         spec=lambda wildcards: {
             "source": found(dataset_spec(wildcards).source).model_dump(mode="json"),
@@ -51,7 +51,7 @@ rule figure_funnel:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=grows(1000),
-        runtime=takes(10),
+        mem_mb=memory_mb("figure_funnel"),
+        runtime=minutes("figure_funnel"),
     script:
         "../../scripts/figure_funnel.py"

@@ -9,25 +9,20 @@ import hashlib
 import json
 import logging
 import os
-import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import rhoflow
-from rhoflow import io
+from rhoflow import io, processes
 from rhoflow.dft import worker as one_job
 from rhoflow.dft.base import crystal_to_json
 from rhoflow.errors import DataError, EngineError
@@ -36,7 +31,6 @@ KEPT = ("ok", "not_converged")
 POLL_S = 0.03
 WORKER = (sys.executable, "-P", "-m", "rhoflow.dft.worker")
 GPAW_VARIABLES = ("GPAW_SETUP_PATH", "GPAW_CONFIG")
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -191,7 +185,7 @@ class _Pool:
         """Run all jobs; the outcome of each digest."""
         waiting = list(reversed(jobs))
         outcomes: dict[str, Outcome] = {}
-        with _terminable():
+        with processes.terminable():
             while waiting or self.running:
                 while waiting and len(self.running) < workers:
                     self._start(waiting.pop())
@@ -236,7 +230,7 @@ class _Pool:
             return _failed(f"time limit of {(self.time_limit_s or 0) / 60:g} min")
         outcome = _result(entry.folder) if code == 0 else None
         if outcome is None:
-            return _failed(_died(code, entry.folder))
+            return _failed(processes.why_ended(code, entry.folder / "output.txt"))
         if outcome.record["status"] in KEPT:
             _write_done(self.done_folder, entry.job.digest, outcome)
         return outcome
@@ -272,43 +266,9 @@ def _result(folder: Path) -> Outcome | None:
     return Outcome(content["record"], arrays, content["crystal"], content["cost"])
 
 
-def _died(code: int, folder: Path) -> str:
-    """Why a worker that left no result ended."""
-    if code == -signal.SIGKILL:
-        return "killed by signal 9 (out of memory?)"
-    if code < 0:
-        return f"killed by signal {-code}"
-    output = (folder / "output.txt").read_text(encoding="utf-8", errors="replace")
-    last = output.strip().splitlines()[-1][:200] if output.strip() else "no output"
-    return f"worker ended with code {code}: {last}"
-
-
 def _environment() -> dict[str, str]:
-    """The environment of a worker: one thread, and this very package importable.
+    """The environment of a worker, on one thread.
 
     GPAW's own variables are left out: PAW sets from elsewhere would change numbers unseen.
     """
-    package_root = str(Path(rhoflow.__file__).resolve().parents[1])
-    paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {
-        **{k: v for k, v in os.environ.items() if k not in GPAW_VARIABLES},
-        **dict.fromkeys(THREAD_VARIABLES, "1"),
-        "PYTHONPATH": os.pathsep.join(paths),
-    }
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Turn SIGTERM into SystemExit, so that the processes are ended; only the main thread can."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def leave(number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    return processes.environment(without=GPAW_VARIABLES)

@@ -48,7 +48,7 @@ _TAG = re.compile(r"^[A-Z][A-Z0-9_]{1,30}$")
 _TEXT = re.compile(r"^[-+.A-Za-z0-9_ *]{1,200}$")
 Value = bool | int | float | str | list[int] | list[float]
 
-_SITE = ("potcar_folder", "command", "max_errors", "keep")
+_SITE = ("potcar_folder", "command", "tasks", "nodes", "max_errors", "keep")
 _CRYSTALS_ONLY = ("kpoint_density", "spin_polarised", "initial_moments")
 
 
@@ -86,6 +86,15 @@ class VaspSpec(AtomsSpec, SpinSpec):
     command: str | tuple[str, ...] = Field(
         default=(),
         description="How the site starts VASP, as in 'srun vasp_std'; no shell reads it.",
+    )
+    tasks: int = Field(
+        default=1,
+        ge=1,
+        le=100_000,
+        description="MPI tasks that `command` starts; a job asks the cluster for them.",
+    )
+    nodes: int = Field(
+        default=1, ge=1, le=10_000, description="Nodes over which the MPI tasks are spread."
     )
     max_errors: int = Field(
         default=5, ge=1, le=50, description="Corrections after which custodian gives up."

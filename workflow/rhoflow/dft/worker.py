@@ -8,7 +8,6 @@ part imports neither pandas nor pymatgen: for small cells the imports are much o
 """
 
 import json
-import os
 import resource
 import sys
 import threading
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from rhoflow.density.spectrum import Spectrum
 from rhoflow.dft.base import Result, crystal_from_json, crystal_to_json, load_engine
 from rhoflow.errors import EngineError
+from rhoflow.processes import exit_at_end_of_stdin
 
 STARTED = time.monotonic()
 
@@ -59,7 +59,7 @@ def main(job_path: Path) -> None:
     """Run one job file."""
     job = json.loads(job_path.read_text(encoding="utf-8"))
     if job["stop_with_parent"]:
-        threading.Thread(target=_exit_at_end_of_stdin, daemon=True).start()
+        threading.Thread(target=exit_at_end_of_stdin, daemon=True).start()
     folder = Path(job["folder"])
     try:
         result = run(job)
@@ -69,13 +69,6 @@ def main(job_path: Path) -> None:
     except EngineError as error:
         content = {"engine_error": str(error)}
     (folder / "result.json").write_text(json.dumps(content, allow_nan=False), encoding="utf-8")
-
-
-def _exit_at_end_of_stdin() -> None:
-    """End this process when its parent is gone: even a parent killed outright closes the pipe."""
-    while os.read(0, 1):
-        pass
-    os._exit(1)
 
 
 def cost() -> dict[str, float]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rhoflow.descriptors.base import DescriptorSet
+from rhoflow.errors import ConfigError
 from rhoflow.spec import Spec
 
 if TYPE_CHECKING:
@@ -48,13 +49,30 @@ class Start:
         import torch
 
         from rhoflow.training.devices import pick_device
+        from rhoflow.training.distributed import world_size
 
         settings: list[Any] = [spec.model_dump(mode="json") for spec in specs]
         # A training that began on another device or version would end between the two.
-        machine = [torch.__version__, str(pick_device())]
+        machine = [torch.__version__, str(pick_device()), world_size()]
         data = [self.seeds, inputs.ids, inputs.fingerprint(), y.shape]
         known = json.dumps([settings, machine, data])
         return self.checkpoints(hashlib.sha256(known.encode() + y.tobytes()).hexdigest())
+
+
+def devices(*models: Spec) -> int:
+    """Devices of a job that trains these models; those without an optimiser need no more than one.
+
+    Raises:
+        ConfigError: two of them want different numbers of several devices.
+    """
+    optimisers = [getattr(model, "optimiser", None) for model in models]
+    wanted = sorted({o.devices for o in optimisers if o is not None} - {1})
+    if len(wanted) > 1:
+        raise ConfigError(
+            f"models that one job trains ask for {' and '.join(map(str, wanted))} devices "
+            "(optimiser.devices); expected the same number, or 1"
+        )
+    return wanted[0] if wanted else 1
 
 
 class Standardiser:

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from rhoflow.errors import TrainingError
+from rhoflow.training.distributed import ALONE, Group, check_weights
 from rhoflow.training.spec import OptimiserSpec
 
 logger = logging.getLogger(__name__)
@@ -23,10 +24,17 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's input to the network and what it should answer."""
+    """One step's input to the network and what it should answer.
+
+    Attributes:
+        inputs: of the samples that this process works through.
+        targets: of the same.
+        weight: these samples over those of the global batch, which a group shares.
+    """
 
     inputs: torch.Tensor
     targets: torch.Tensor
+    weight: float = 1.0
 
 
 class Checkpoint(Protocol):
@@ -49,22 +57,30 @@ def train(
     *,
     seed: int = 0,
     checkpoint: Checkpoint | None = None,
+    group: Group = ALONE,
 ) -> list[float]:
     """Train a model in place.
 
     An interrupted training that finds its checkpoint ends with the same weights, since an epoch's
     batches and random numbers follow from its number.
 
+    A group trains as one device would at equal global batch: losses and weights agree up to
+    rounding. With dropout they agree in distribution only, since every process draws masks of its
+    own for its samples.
+
     Args:
-        model: on its device already.
-        epoch_batches: the batches of an epoch, by the epoch's number alone.
-        loss: of prediction and target.
+        model: on its device already, with the same weights on every process of the group.
+        epoch_batches: the batches of an epoch, by the epoch's number alone; of a group, this
+            process's share of each.
+        loss: mean over a batch, of prediction and target.
         spec: optimiser settings.
         seed: of dropout.
-        checkpoint: where the state is kept; None keeps none.
+        checkpoint: where the state is kept; None keeps none. A group's first process alone
+            reads and writes it.
+        group: the processes that share the batches.
 
     Returns:
-        The mean training loss of every epoch.
+        The mean training loss of every epoch, the same on every process.
 
     Raises:
         TrainingError: the loss is not finite.
@@ -72,31 +88,43 @@ def train(
     optimiser = torch.optim.AdamW(
         model.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay
     )
-    history = _resume(model, optimiser, checkpoint)
-    forward = torch.compile(model) if spec.compiled else model
+    history = _resume(model, optimiser, checkpoint, group)
+    forward = group.wrap(model)
+    if spec.compiled:
+        forward = torch.compile(forward)
     model.train()
     saved = time.monotonic()
     for epoch in range(len(history), spec.epochs):
-        torch.manual_seed(_epoch_seed(seed, epoch))
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(spec, epoch)
-        losses = [_step(forward, b, loss, optimiser, spec) for b in epoch_batches(epoch)]
-        history.append(float(torch.stack(losses).mean()))
-        if not math.isfinite(history[-1]):
-            raise TrainingError(
-                f"a training diverged in epoch {epoch + 1} of {spec.epochs}: its loss is "
-                f"{history[-1]}; lower optimiser.learning_rate ({spec.learning_rate:g})"
-            )
-        last = epoch + 1 == spec.epochs
-        if checkpoint and (last or time.monotonic() - saved > SAVE_EVERY_S):
+        torch.manual_seed(_epoch_seed(seed, epoch, group))
+        for parameters in optimiser.param_groups:
+            parameters["lr"] = learning_rate(spec, epoch)
+        steps = [
+            (_step(forward, batch, loss, optimiser, spec, group.size), batch.weight)
+            for batch in epoch_batches(epoch)
+        ]
+        history.append(_mean_loss(steps, group))
+        _check(history, spec)
+        due = epoch + 1 == spec.epochs or time.monotonic() - saved > SAVE_EVERY_S
+        if checkpoint and group.is_first and due:
             checkpoint.save(_state(model, optimiser, history))
             saved = time.monotonic()
     logger.info("trained %d epochs, loss %.3g to %.3g", spec.epochs, history[0], history[-1])
     return history
 
 
-def _epoch_seed(seed: int, epoch: int) -> int:
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+def _check(history: list[float], spec: OptimiserSpec) -> None:
+    """Refuse to go on after an epoch whose loss is not finite."""
+    if not math.isfinite(history[-1]):
+        raise TrainingError(
+            f"a training diverged in epoch {len(history)} of {spec.epochs}: its loss is "
+            f"{history[-1]}; lower optimiser.learning_rate ({spec.learning_rate:g})"
+        )
+
+
+def _epoch_seed(seed: int, epoch: int, group: Group) -> int:
+    """Of dropout: each process that shares batches draws masks of its own."""
+    rank = group.rank if group.size > 1 else 0
+    return int(np.random.SeedSequence([seed, epoch, rank]).generate_state(1)[0])
 
 
 def learning_rate(spec: OptimiserSpec, epoch: int) -> float:
@@ -112,14 +140,29 @@ def _step(
     loss: Loss,
     optimiser: torch.optim.Optimizer,
     spec: OptimiserSpec,
+    group_size: int,
 ) -> torch.Tensor:
+    """One step of the optimiser; the mean loss of this process's samples."""
     optimiser.zero_grad(set_to_none=True)
     with autocast(batch.inputs.device, spec):
         prediction = model(batch.inputs)
     value = loss(prediction.float(), batch.targets)
-    value.backward()
+    # A group averages gradients over its processes, whatever number of samples each has.
+    counted = value if group_size == 1 else value * (group_size * batch.weight)
+    counted.backward()
     optimiser.step()
     return value.detach()
+
+
+def _mean_loss(steps: list[tuple[torch.Tensor, float]], group: Group) -> float:
+    """The mean over the steps of an epoch of the global batch's loss."""
+    losses = torch.stack([value for value, _ in steps])
+    if group.size > 1:
+        weights = torch.tensor([weight for _, weight in steps], dtype=torch.float64)
+        weighted = weights * losses.double().cpu()
+        losses, weights = group.sum(torch.stack([weighted, weights]))
+        check_weights(weights)
+    return float(losses.mean())
 
 
 def autocast(device: torch.device, spec: OptimiserSpec) -> torch.autocast:
@@ -148,10 +191,13 @@ def _fits(state: dict[str, torch.Tensor], model: nn.Module) -> bool:
 
 
 def _resume(
-    model: nn.Module, optimiser: torch.optim.Optimizer, checkpoint: Checkpoint | None
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    checkpoint: Checkpoint | None,
+    group: Group,
 ) -> list[float]:
     """Put back the last state saved; the losses of the epochs that it has behind it."""
-    state = checkpoint.load() if checkpoint else None
+    state = group.from_first(checkpoint.load() if checkpoint and group.is_first else None)
     if state is None or not _fits(state, model):
         return []
     model.load_state_dict(

@@ -28,3 +28,10 @@ class OptimiserSpec(Spec):
     compiled: bool = Field(
         default=False, description="Compile the network with torch.compile before training."
     )
+    devices: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Devices of one job that share every batch, for a training that is too long "
+        "for one; numbers differ from one device's in rounding.",
+    )

@@ -11,6 +11,7 @@ from rhoflow.descriptors.voxels import SpotBatcher, random_rotations
 from rhoflow.models.base import Standardiser, Start
 from rhoflow.models.cnn3d.model import VoxelCNN
 from rhoflow.models.cnn3d.spec import CNN3DSpec
+from rhoflow.training import distributed
 from rhoflow.training.devices import make_deterministic, pick_device
 from rhoflow.training.ensemble import Ensemble, seeded
 from rhoflow.training.loop import Batch, Checkpoint, Loss, autocast, train
@@ -129,6 +130,8 @@ def train_networks(
 ) -> VoxelNetworks:
     """Train one network a seed, all on the same rotated replicas.
 
+    Several devices share every batch; each makes the voxels of its own share alone.
+
     Args:
         spec: network and training.
         voxels: how spots become voxels.
@@ -151,13 +154,16 @@ def train_networks(
     scale = _voxel_scale(batcher)
     answers = answers.to(device)
     sampler = ReplicaSampler(len(inputs), spec, seeds[0])
+    group = distributed.group(spec.optimiser.devices)
 
     def batches(epoch: int) -> Iterator[Batch]:
-        for sample, rotation in sampler.epoch(epoch):
+        for samples, rotations in sampler.epoch(epoch):
+            mine = group.share(len(samples))
+            sample, rotation = samples[mine.rows], rotations[mine.rows]
             grid = _scaled(batcher.voxels(sample, rotation), scale)
-            yield Batch(grid, answers[sample.to(device, non_blocking=True)])
+            yield Batch(grid, answers[sample.to(device, non_blocking=True)], mine.weight)
 
-    train(model, batches, loss, spec.optimiser, seed=seeds[0], checkpoint=checkpoint)
+    train(model, batches, loss, spec.optimiser, seed=seeds[0], checkpoint=checkpoint, group=group)
     return VoxelNetworks(spec, voxels, model, scale)
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from rhoflow.descriptors.base import VectorSet
 from rhoflow.models.base import Standardiser, Start
 from rhoflow.models.mlp.spec import MLPSpec
+from rhoflow.training import distributed
 from rhoflow.training.devices import make_deterministic, pick_device
 from rhoflow.training.ensemble import Ensemble, seeded
 from rhoflow.training.loop import Batch, train
@@ -49,12 +50,15 @@ def fit(spec: MLPSpec, inputs: VectorSet, y: NDArray[np.float64], start: Start) 
     x = torch.from_numpy(scale.forward(inputs.values)).float().to(device)
     z = torch.from_numpy(targets.forward(y)).float().to(device)
     model = seeded(lambda: dense_network(spec, x.shape[1], y.shape[1]), start.seeds).to(device)
+    group = distributed.group(spec.optimiser.devices)
 
     def batches(epoch: int) -> Iterator[Batch]:
         state = np.random.SeedSequence([start.seeds[0], epoch]).generate_state(1)
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(int(state[0])))
-        for part in order.to(device).split(spec.optimiser.batch_size):
-            yield Batch(x[part], z[part])
+        for whole in order.to(device).split(spec.optimiser.batch_size):
+            mine = group.share(len(whole))
+            part = whole[mine.rows]
+            yield Batch(x[part], z[part], mine.weight)
 
     train(
         model,
@@ -63,5 +67,6 @@ def fit(spec: MLPSpec, inputs: VectorSet, y: NDArray[np.float64], start: Start) 
         spec.optimiser,
         seed=start.seeds[0],
         checkpoint=start.checkpoint((spec,), inputs, y),
+        group=group,
     )
     return FittedMLP(model, scale, targets)

@@ -1,0 +1,236 @@
+"""Arithmetic and memory of one fit: floating-point operations counted layer by layer.
+
+Networks: a multiplication and an addition are two operations; the backward pass does the forward
+pass's work twice, but the first layer needs no gradient of its inputs.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from rhoflow.descriptors.composition import CompositionSpec
+from rhoflow.descriptors.r3dvs import R3DVSSpec
+from rhoflow.descriptors.r3dvs_power import R3DVSPowerSpec
+from rhoflow.descriptors.registry import DescriptorSpec
+from rhoflow.descriptors.soap import SOAPSpec
+from rhoflow.models.cnn3d.spec import CNN3DSpec
+from rhoflow.models.krr.spec import KRRSpec
+from rhoflow.models.mlp.spec import MLPSpec
+from rhoflow.spec import Spec
+
+# Deposit of spots, in operations of the same rate: at 20e9 a second, 1 ns a voxel of the cube and
+# 20 ns a spot and voxel that it touches (18 and 41 µs a sample of 373 spots on 16³ and 32³ voxels
+# to the nearest, 53 and 177 µs linearly).
+VOXEL_FLOP = 20
+SPOT_FLOP = 400
+
+# A step of the optimiser besides the arithmetic: 2,400 steps of two dense networks took 6 s.
+STEP_S = 2.5e-3
+
+# Distances of vectors, and the exponential of each: 5 to 10e9 of these a second where products of
+# matrices do 20 to 70e9 (300 to 1,200 vectors of 200 and 2,000 numbers), so they count fourfold.
+DISTANCE_FLOP = 12
+KERNEL_FLOP = 80
+# Eigenvectors of a symmetric matrix: 9 n³, Golub and Van Loan; measured with kernels of 1,200.
+EIGENVECTOR_FLOP = 9
+
+# Settings of fits that are no settings of the config: samples of a prediction (cnn3d), widths and
+# ridges that tuning tries (krr). Not imported: those modules load torch and SciPy.
+PREDICT_BATCH = 64
+TRIED_WIDTHS = 5
+TRIED_RIDGES = 13
+FLOAT32_MB = 4 / 2**20
+FLOAT64_MB = 8 / 2**20
+
+# Matrices of n x n that kernel ridge regression holds at once: distances, kernel, its scaled copy,
+# eigenvectors and LAPACK's two.
+KERNEL_MATRICES = 6
+
+# Numbers in a vector where no setting tells: element fractions and volume 95 (measured); Coulomb
+# eigenvalues are as many as the largest cell has atoms.
+COMPOSITION_NUMBERS = 95
+COULOMB_NUMBERS = 50
+# Pseudo-species that a similarity keeps: 8 at width 1; 23, 17, 12 and 5 at 0.2, 0.3, 0.5 and 2.
+SOAP_SPECIES = 8
+SOAP_POWER = -0.65
+
+
+@dataclass(frozen=True)
+class Work:
+    """Operations of a step of the workflow.
+
+    Attributes:
+        flop: floating-point operations.
+        steps: of an optimiser.
+        memory_mb: at most at once, on the device that computes, besides libraries and inputs.
+    """
+
+    flop: float = 0.0
+    steps: float = 0.0
+    memory_mb: float = 0.0
+
+    def __add__(self, other: "Work") -> "Work":
+        """Both, one after the other."""
+        memory = max(self.memory_mb, other.memory_mb)
+        return Work(self.flop + other.flop, self.steps + other.steps, memory)
+
+    def times(self, n: float) -> "Work":
+        """The same n times, one after the other."""
+        return replace(self, flop=n * self.flop, steps=n * self.steps)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A model with what it is fitted to.
+
+    Attributes:
+        descriptor: what it reads.
+        model: its settings.
+        n: structures that it learns from.
+        targets: numbers that it answers with.
+        seeds: networks trained side by side.
+        spots: spots of a structure (voxel networks).
+    """
+
+    descriptor: DescriptorSpec
+    model: Spec
+    n: int
+    targets: int
+    seeds: int
+    spots: float
+
+    def training(self) -> Work:
+        """What fitting takes."""
+        match self.model, self.descriptor:
+            case CNN3DSpec() as model, R3DVSSpec() as voxels:
+                return _network_training(self, model, voxels)
+            case MLPSpec() as model, _:
+                return _dense_training(self, model)
+            case KRRSpec() as model, _:
+                return _kernel_training(self, model)
+        return Work()
+
+    def prediction(self, n: int, poses: int = 1) -> Work:
+        """What answering for n structures in some poses takes."""
+        match self.model, self.descriptor:
+            case CNN3DSpec() as model, R3DVSSpec() as voxels:
+                forward, _, _ = network(model, voxels, self.targets)
+                one = self.seeds * forward + _deposit(voxels, self.spots)
+                return Work(n * poses * one)
+            case MLPSpec() as model, _:
+                return Work(2.0 * n * self.seeds * _weights(_dense_layers(self, model)))
+            case KRRSpec() as model, _:
+                return Work(n * self.n * _kernel_flop(model, vector_length(self.descriptor)))
+        return Work()
+
+
+def network(
+    model: CNN3DSpec, voxels: R3DVSSpec, outputs: int
+) -> tuple[float, float, dict[str, float]]:
+    """One voxel network and one sample.
+
+    Returns:
+        Operations of the forward and of the backward pass; and numbers held: ``weights`` of the
+        network, ``kept`` for the backward pass (outputs of convolutions and of their activations;
+        of a pooling its result and an index of twice the size), ``largest`` of one layer.
+    """
+    width, edges = len(voxels.channels), list(voxels.grid_shape)
+    forward = first = weights = kept = largest = 0.0
+    for filters in model.channels:
+        size = math.prod(edges)
+        flop = 2.0 * size * model.kernel_size**3 * width * filters
+        first = first or flop
+        forward += flop
+        weights += (model.kernel_size**3 * width + 1) * filters
+        kept += 2 * size * filters
+        largest = max(largest, size * filters)
+        pooled = [edge // 2 if edge >= 4 else edge for edge in edges]
+        if pooled != edges:
+            kept += 3 * math.prod(pooled) * filters
+        width, edges = filters, pooled
+    layers = [width * math.prod(edges), *model.dense, outputs]
+    dense = _weights(layers)
+    forward += 2 * dense
+    numbers = {"weights": weights + dense, "kept": kept, "largest": largest}
+    return forward, 2 * forward - first, numbers
+
+
+def vector_length(descriptor: DescriptorSpec) -> int:
+    """Numbers in a vector of this descriptor."""
+    match descriptor:
+        case SOAPSpec() as soap:
+            known = soap.elements if soap.similarity == "identity" else None
+            species = len(known or ()) or math.ceil(SOAP_SPECIES * soap.delta**SOAP_POWER)
+            channels = soap.n_max * species
+            return channels * (channels + 1) // 2 * (soap.l_max + 1)
+        case R3DVSPowerSpec() as power:
+            return power.n_max + power.n_angular * (power.l_max // 2) * (1 + power.pairs) + 2
+        case R3DVSSpec() as voxels:
+            return len(voxels.channels) * math.prod(voxels.grid_shape)
+        case CompositionSpec():
+            return COMPOSITION_NUMBERS
+    return COULOMB_NUMBERS
+
+
+def spots_of(voxels: R3DVSSpec, volume: float) -> float:
+    """Spots of a cell of some volume (Å³): half of the reciprocal lattice inside the sphere."""
+    return volume * voxels.g_cut**3 / (12 * math.pi**2)
+
+
+def _deposit(voxels: R3DVSSpec, spots: float) -> float:
+    """Operations of one sample's way from spots to voxels, all channels."""
+    linear = voxels.deposit == "linear"
+    grid = VOXEL_FLOP * voxels.n_voxels**3 * (4 if linear else 1)
+    return len(voxels.channels) * (grid + SPOT_FLOP * spots * (8 if linear else 2))
+
+
+def _network_training(fit: Fit, model: CNN3DSpec, voxels: R3DVSSpec) -> Work:
+    forward, backward, numbers = network(model, voxels, fit.targets)
+    samples = fit.n * (model.shown or model.replicas)
+    batch = min(samples, max(model.optimiser.batch_size, PREDICT_BATCH))
+    each = fit.seeds * (forward + backward) + _deposit(voxels, fit.spots)
+    cube = len(voxels.channels) * voxels.n_voxels**3
+    floats = batch * (fit.seeds * numbers["kept"] + numbers["largest"] + 3 * cube)
+    floats += 4 * fit.seeds * numbers["weights"]  # weights, gradients, two moments
+    epochs = model.optimiser.epochs
+    steps = epochs * math.ceil(samples / model.optimiser.batch_size)
+    return Work(epochs * samples * each, steps, FLOAT32_MB * floats)
+
+
+def _dense_layers(fit: Fit, model: MLPSpec) -> list[int]:
+    return [vector_length(fit.descriptor), *model.hidden, fit.targets]
+
+
+def _weights(layers: Sequence[int]) -> int:
+    """Weights of dense layers of these sizes; the few biases are left out."""
+    return sum(a * b for a, b in pairwise(layers))
+
+
+def _dense_training(fit: Fit, model: MLPSpec) -> Work:
+    layers = _dense_layers(fit, model)
+    weights = _weights(layers)
+    epochs = model.optimiser.epochs
+    steps = epochs * math.ceil(fit.n / model.optimiser.batch_size)
+    floats = fit.seeds * (4 * weights + 3 * model.optimiser.batch_size * sum(layers))
+    return Work(6.0 * epochs * fit.n * fit.seeds * weights, steps, FLOAT32_MB * floats)
+
+
+def _kernel_flop(model: KRRSpec, length: int) -> float:
+    """Operations of one entry of the kernel matrix."""
+    if model.kernel == "linear":
+        return 2.0 * length
+    return DISTANCE_FLOP * length + KERNEL_FLOP
+
+
+def _kernel_training(fit: Fit, model: KRRSpec) -> Work:
+    """The kernel grows with n², its eigenvectors and its solution with n³."""
+    n, kernel = fit.n, _kernel_flop(model, vector_length(fit.descriptor))
+    widths = 1 if model.kernel == "linear" else TRIED_WIDTHS
+    # Targets may choose different ridges: a matrix and a solution for each then.
+    solved = fit.targets if model.tuned else 1
+    matrices = solved + (0 if model.kernel == "linear" else 1) + (widths if model.tuned else 0)
+    flop = n**2 * kernel * matrices + solved * n**3 / 3
+    if model.tuned:
+        flop += widths * (EIGENVECTOR_FLOP * n**3 + 4.0 * TRIED_RIDGES * n**2 * (fit.targets + 1))
+    return Work(flop, 0.0, FLOAT64_MB * KERNEL_MATRICES * n**2)

@@ -1,0 +1,1 @@
+"""Training jobs: from files to tables, in one process or in one a device."""
