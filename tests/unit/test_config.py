@@ -1,6 +1,9 @@
 """A wrong config stops with one message: key, value, what was expected, nearest valid key."""
 
 import copy
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +127,25 @@ def test_shards_follow_from_the_config(raw):
     config = load(raw)
     assert config.datasets["mini"].n_shards == 2
     assert config.descriptors_of_kind("r3dvs") == ["r3dvs"]
+
+
+def test_the_config_is_read_without_what_only_computing_needs():
+    """Every job of a cluster reads it twice: SciPy, torch and parsers would double its start."""
+    heavy = ("scipy.fft", "scipy.special", "scipy.optimize", "scipy.stats", "torch", "matplotlib",
+             "pymatgen.io.vasp", "ase.io", "sklearn", "gpaw")  # fmt: skip
+    code = f"import sys, rhoflow.config; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "workflow")},
+    )  # fmt: skip
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_stack_trains_on_one_number_of_devices(raw):
+    several = put(raw, "models.cnn.optimiser.devices", 2)
+    several["models"]["dense"] = {"kind": "mlp", "optimiser": {"devices": 4}}
+    arms = several["studies"]["tiny"]["arms"]
+    arms["dense"] = {"descriptor": "soap", "model": "dense"}
+    arms["stack"] = {"descriptor": "r3dvs", "model": "cnn", "residual_of": "dense"}
+    with pytest.raises(ConfigError, match=r"arms\.stack: .* 2 and 4 devices"):
+        load(several)

@@ -18,6 +18,7 @@ from rhoflow.descriptors.r3dvs_power import R3DVSPowerSpec
 from rhoflow.descriptors.registry import DescriptorSpec
 from rhoflow.dft.registry import EngineSpec
 from rhoflow.errors import ConfigError, did_you_mean
+from rhoflow.models.base import devices
 from rhoflow.models.registry import ModelSpec, is_random, reads_spots, reads_vectors
 from rhoflow.spec import Spec
 from rhoflow.structures.select import SelectionSpec
@@ -139,6 +140,10 @@ class WorkflowConfig(Spec):
                     f"studies.{name}.arms.{arm}.residual_of: '{spec.residual_of}' learns a "
                     "residual itself; name an arm that does not"
                 )
+            try:
+                devices(*self.models_of(study, arm))
+            except ConfigError as error:
+                yield f"studies.{name}.arms.{arm}: {error}"
             descriptor, model = self.descriptors[spec.descriptor], self.models[spec.model]
             if reads_spots(model) and not isinstance(descriptor, R3DVSSpec):
                 yield (
@@ -205,9 +210,12 @@ class WorkflowConfig(Spec):
 
     def trains_networks(self, study: str, arm: str) -> bool:
         """Whether an arm, or the one whose residual it learns, is a network: work for a GPU."""
-        arms = self.studies[study].arms
-        pair = (arms[arm], arms[arms[arm].residual_of or arm])
-        return any(is_random(self.models[a.model]) for a in pair)
+        return any(is_random(model) for model in self.models_of(self.studies[study], arm))
+
+    def models_of(self, study: StudySpec, arm: str) -> list[ModelSpec]:
+        """The model of an arm, and before it that of the arm whose residual it learns."""
+        names = [study.arms[arm].residual_of, arm]
+        return [self.models[study.arms[name].model] for name in names if name is not None]
 
     def family(self, study: str) -> tuple[str, ...]:
         """A study and, one after the other, those that belong to it."""

@@ -88,10 +88,7 @@ def atoms_request(wildcards, input, threads, attempt):
 
 def training_devices(wildcards):
     """Devices that share each batch of a training."""
-    study = study_spec(wildcards)
-    arm = study.arms[wildcards.arm]
-    pair = (arm, study.arms[arm.residual_of or wildcards.arm])
-    return devices(*(CONFIG.models[a.model] for a in pair))
+    return devices(*CONFIG.models_of(study_spec(wildcards), wildcards.arm))
 
 
 def gpus(wildcards):

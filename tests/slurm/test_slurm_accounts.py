@@ -1,0 +1,44 @@
+"""A site with accounting, as most have: accounts are enforced, sacct remembers."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.slurm.cluster import ACCOUNT, Cluster, command
+from tests.slurm.conftest import needed, on_slurm, run
+
+TARGET = "results/density/mini/0000.npz"
+
+
+@pytest.fixture(scope="module")
+def accounting(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A cluster with slurmdbd; the other one of this machine rests meanwhile."""
+    needed(accounting=True)
+    other: Cluster = request.getfixturevalue("cluster")
+    other.stop()
+    root = Path(tempfile.mkdtemp(prefix="slurm-"))
+    cluster = Cluster(root, accounting=True)
+    cluster.start()
+    yield cluster
+    cluster.stop()
+    shutil.rmtree(root)
+    other.start()
+
+
+@pytest.mark.parametrize("asks", ["squeue", "sacct"])
+def test_it_runs_on_a_site_with_accounting(accounting, computed, undisturbed, asks):
+    run(on_slurm(computed, "--slurm-status-command", asks, "--", TARGET))
+    one, two = (folder / TARGET for folder in (computed, undisturbed))
+    assert one.read_bytes() == two.read_bytes()
+    states = command("sacct", "-X", "-n", "-o", "account,state").split()
+    assert set(states) == {ACCOUNT, "COMPLETED"}
+
+
+def test_an_account_that_does_not_exist_is_named(accounting, computed):
+    wrong = ["--default-resources", "slurm_account=nobodys", "mem_mb=2000", "runtime=30"]
+    failed = run(on_slurm(computed, *wrong, "--retries", "0", "--", TARGET), ok=False)
+    assert "nobodys" in failed.stderr
+    assert "invalid" in failed.stderr.lower()
