@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: run test lint reference benchmarks clean help
+.PHONY: run test slurm lint reference benchmarks clean help
 
 help:  ## Show the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -13,8 +13,11 @@ help:  ## Show the targets.
 run: $(VENV)/.ready  ## Set up .venv if needed and run the default config to results/report.html.
 	$(BIN)/snakemake --cores $(CORES) --rerun-incomplete
 
-test: $(VENV)/.ready  ## Set up .venv if needed and run every test.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+test: $(VENV)/.ready  ## Set up .venv if needed and run the tests; those that start a Slurm have a target of their own.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slurm"
+
+slurm: $(VENV)/.ready  ## Tests on a real one-node Slurm, started and stopped as root (Debian: slurm-wlm slurmdbd munge mariadb-server).
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/slurm --durations=10
 
 lint: $(VENV)/.ready  ## Linters, formatters and the type checker.
 	$(BIN)/ruff check

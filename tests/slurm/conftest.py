@@ -1,6 +1,7 @@
 """Runs of the miniature config through a real Slurm, beside one that nothing disturbed."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -136,6 +137,18 @@ class Running:
 def jobs() -> list[str]:
     """Numbers of the jobs that run."""
     return command("squeue", "-h", "-t", "running", "-o", "%i", check=False).split()
+
+
+def asked(job: str) -> dict[str, str]:
+    """What Slurm knows of a job."""
+    text = command("scontrol", "show", "job", job)
+    return dict(re.findall(r"(\S+?)=(\S*)", text))
+
+
+def rules_of_jobs(text: str) -> dict[str, str]:
+    """The rule, or rules of a group, of every Slurm job that a run submitted."""
+    pattern = r"SLURM jobid (\d+) \(log: \S+/slurm_logs/(?:rule|group)_([^/]+)/"
+    return dict(re.findall(pattern, text))
 
 
 def same(one: Path, two: Path) -> None:

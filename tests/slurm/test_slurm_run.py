@@ -1,6 +1,5 @@
 """The profile on a real Slurm: from nothing to the report, jobs that ask for what they need."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +8,7 @@ import pytest
 
 from rhoflow.slurm import end_leftovers, jobs_logging_below
 from tests.slurm.cluster import Cluster, command, wait_for
-from tests.slurm.conftest import MINI, ROOT, on_slurm, run, same
-
-
-def asked(job: str) -> dict[str, str]:
-    """What Slurm knows of a job."""
-    text = command("scontrol", "show", "job", job)
-    return dict(re.findall(r"(\S+?)=(\S*)", text))
+from tests.slurm.conftest import MINI, ROOT, asked, on_slurm, rules_of_jobs, run, same
 
 
 @pytest.fixture(scope="module")
@@ -23,12 +16,6 @@ def finished(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory):
     """The miniature config through Slurm, to its end; and what was printed."""
     folder = tmp_path_factory.mktemp("slurm")
     return folder, run(on_slurm(folder)).stderr
-
-
-def rules_of_jobs(text: str) -> dict[str, str]:
-    """The rule, or rules of a group, of every Slurm job that a run submitted."""
-    pattern = r"SLURM jobid (\d+) \(log: \S+/slurm_logs/(?:rule|group)_([^/]+)/"
-    return dict(re.findall(pattern, text))
 
 
 def test_it_ends_with_the_bytes_of_a_local_run(finished, undisturbed):

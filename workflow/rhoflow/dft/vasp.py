@@ -273,7 +273,7 @@ def _run(inputs: Inputs, spec: VaspSpec, folder: Path) -> tuple[str, list[str]]:
             )
     _write(inputs, folder)
     (folder / "POTCAR").write_bytes(b"".join(potcars))
-    return run(folder, spec.command, spec.max_errors)
+    return run(folder, spec.command, spec.max_errors, tasks=spec.tasks)
 
 
 def _parse(

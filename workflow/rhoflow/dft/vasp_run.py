@@ -47,13 +47,16 @@ def check_command(command: Sequence[str]) -> list[str]:
     return [sys.executable, leash.__file__, *command]
 
 
-def run(folder: Path, command: Sequence[str], max_errors: int) -> tuple[str, list[str]]:
+def run(
+    folder: Path, command: Sequence[str], max_errors: int, *, tasks: int = 1
+) -> tuple[str, list[str]]:
     """Run VASP until it ends well or custodian gives up.
 
     Args:
         folder: holds the inputs and gets the outputs.
         command: arguments, no shell.
         max_errors: corrections after which custodian gives up.
+        tasks: MPI tasks that the job got for the command.
 
     Returns:
         Why it failed, empty if it did not; and the errors that custodian corrected.
@@ -62,6 +65,9 @@ def run(folder: Path, command: Sequence[str], max_errors: int) -> tuple[str, lis
         EngineError: the command is not there, or custodian is not installed.
     """
     custodian = _custodian(folder, check_command(command), max_errors)
+    if tasks > 1 and "SLURM_JOB_ID" in os.environ:
+        # Snakemake's job steps hide what Slurm told the job; without it srun starts one task.
+        os.environ.setdefault("SLURM_NTASKS", str(tasks))
     from custodian.custodian import CustodianError
 
     problem = ""
