@@ -231,8 +231,11 @@ StorageLoc=slurm_acct_db
         wait_for("slurmctld", lambda: "UP" in command("scontrol", "ping", check=False))
 
     def stop_controller(self) -> None:
-        """Stop slurmctld as a crash would; running jobs go on."""
-        self._kill("slurmctld", signal.SIGKILL)
+        """Stop slurmctld as a service is stopped; running jobs go on.
+
+        Killed outright it may forget what was submitted in its last seconds, on any site.
+        """
+        self._kill("slurmctld", signal.SIGTERM)
 
     def state(self) -> str:
         """The node's state as sinfo names it."""
