@@ -4,6 +4,7 @@ The GPUs are fakes: clones of /dev/null that Slurm counts, hands out and takes b
 With accounting, MariaDB and slurmdbd run beside it.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -56,8 +57,9 @@ def command(*words: str, check: bool = True) -> str:
     return done.stdout.strip()
 
 
-def _works(*words: str) -> bool:
-    return subprocess.run(words, capture_output=True, check=False).returncode == 0
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Cluster:
@@ -75,13 +77,14 @@ class Cluster:
         self,
         root: Path,
         *,
-        cpus: int = 8,
-        memory_mb: int = 32_000,
+        cpus: int = 16,
+        memory_mb: int = 64_000,
         gpus: int = 2,
         accounting: bool = False,
     ) -> None:
         self.root, self.cpus, self.memory_mb = root, cpus, memory_mb
         self.gpus, self.accounting = gpus, accounting
+        self.database: subprocess.Popen[bytes] | None = None
         self.host = socket.gethostname().split(".")[0]
 
     def start(self) -> None:
@@ -145,6 +148,8 @@ JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
 AccountingStorageType=accounting_storage/{kept}
 AccountingStorageHost=127.0.0.1
+AccountingStoragePort=16819
+AccountingStoragePass={self.root}/munge/socket
 {enforce}
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
@@ -154,7 +159,7 @@ GresTypes=gpu
 MpiDefault=none
 MailProg=/bin/true
 ReturnToService=2
-MinJobAge=300
+MinJobAge=3600
 InactiveLimit=0
 KillWait=2
 OverTimeLimit=0
@@ -168,7 +173,8 @@ PartitionName=gpu Nodes={self.host} Default=NO DefaultTime=10 MaxTime=1440 State
     def _slurmdbd_conf(self) -> str:
         return f"""AuthType=auth/munge
 AuthInfo=socket={self.root}/munge/socket
-DbdHost=127.0.0.1
+DbdHost={self.host}
+DbdAddr=127.0.0.1
 DbdPort=16819
 SlurmUser=root
 LogFile={self.root}/log/slurmdbd.log
@@ -203,16 +209,10 @@ StorageLoc=slurm_acct_db
             server, "--no-defaults", "--user=root", f"--datadir={data}", f"--socket={sock}",
             "--skip-networking", f"--pid-file={self.root}/mariadb.pid",
         ]  # fmt: skip
-        subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
+        self.database = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
         wait_for("the database", lambda: (self.root / "mariadb.pid").exists() and sock.exists())
         self._daemon("slurmdbd", {"MYSQL_UNIX_PORT": str(sock)})
-        wait_for(
-            "slurmdbd",
-            lambda: bool(
-                command("sacctmgr", "-n", "list", "cluster", check=False) == ""
-                and (self.root / "slurmdbd.pid").exists()
-            ),
-        )
+        wait_for("slurmdbd", lambda: _listens(16819))
         for words in (
             ("add", "cluster", "test"),
             ("add", "account", ACCOUNT),
@@ -261,9 +261,13 @@ StorageLoc=slurm_acct_db
         """Cancel what runs, end the daemons, take the configuration away."""
         if self._pid("slurmctld"):
             command("scancel", "--user=root", check=False)
-            wait_for("an empty queue", lambda: not command("squeue", "-h", check=False), 30)
-        for name in ("slurmd", "slurmctld", "slurmdbd", "mariadb", "munged"):
+            with contextlib.suppress(TimeoutError):
+                wait_for("an empty queue", lambda: not command("squeue", "-h", check=False), 30)
+        for name in ("slurmd", "slurmctld", "slurmdbd", "munged"):
             self._kill(name, signal.SIGTERM)
+        if self.database:
+            self.database.terminate()
+            self.database.wait()
         for name in FILES:
             if (CONFIG / name).is_symlink():
                 (CONFIG / name).unlink()

@@ -49,14 +49,16 @@ def needed(accounting: bool = False) -> None:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """A node of 8 processors and two GPUs, without accounting."""
+    """A node of 16 processors and two GPUs, without accounting."""
     needed()
     root = Path(tempfile.mkdtemp(prefix="slurm-"))  # sockets want short paths
     cluster = Cluster(root)
-    cluster.start()
-    yield cluster
-    cluster.stop()
-    shutil.rmtree(root)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+        shutil.rmtree(root)
 
 
 @pytest.fixture(scope="session")

@@ -21,11 +21,13 @@ def accounting(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     other.stop()
     root = Path(tempfile.mkdtemp(prefix="slurm-"))
     cluster = Cluster(root, accounting=True)
-    cluster.start()
-    yield cluster
-    cluster.stop()
-    shutil.rmtree(root)
-    other.start()
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+        shutil.rmtree(root)
+        other.start()
 
 
 @pytest.mark.parametrize("asks", ["squeue", "sacct"])

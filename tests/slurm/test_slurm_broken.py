@@ -70,8 +70,9 @@ def test_a_job_over_its_time_goes_on_inside_its_shard(cluster, tmp_path):
 
 def test_cancelled_jobs_are_submitted_again(cluster, computed, undisturbed):
     running = Running(on_slurm(computed, *FEW), computed)
-    wait_for("a running job", lambda: bool(jobs()), 120)
-    command("scancel", *jobs())
+    cancelled: list[str] = []
+    wait_for("a running job", lambda: bool(cancelled.extend(jobs()) or cancelled), 120)
+    command("scancel", *cancelled)
     text = running.wait()
     assert "Trying to restart job" in text
     same_few(undisturbed, computed)
@@ -81,7 +82,7 @@ def test_the_controller_restarts_and_the_node_is_drained(cluster: Cluster, compu
     running = Running(on_slurm(computed, *FEW), computed)
     wait_for("a running job", lambda: bool(jobs()), 120)
     cluster.stop_controller()
-    time.sleep(8)
+    time.sleep(3)
     assert running.process.poll() is None
     cluster.start_controller()
     wait_for("the controller's view of the node", lambda: cluster.state() != "unknown", 60)
@@ -99,7 +100,8 @@ def test_killed_at_random_moments_it_resumes(cluster: Cluster, computed, undistu
     draw = random.Random(seed)
     print("seed", seed)  # shown when the test fails
     running, kills = Running(on_slurm(computed), computed), 0
-    while kills < KILLS:
+    deadline = time.monotonic() + 900
+    while kills < KILLS and time.monotonic() < deadline:
         time.sleep(draw.uniform(1, 12))
         if running.process.poll() is None and kills % 2 == 0:
             running.kill()
@@ -114,6 +116,7 @@ def test_killed_at_random_moments_it_resumes(cluster: Cluster, computed, undistu
             run(on_slurm(computed, "--unlock"))
             running = Running(on_slurm(computed), computed)
             time.sleep(draw.uniform(4, 10))  # its start
+    assert kills == KILLS
     running.wait(ok=None)
     run(on_slurm(computed))
     same(undisturbed, computed)
@@ -163,7 +166,7 @@ def test_what_a_killed_run_left_behind_does_not_write_into_the_next(cluster, com
     spoilt = computed / "results/predictions/tiny/soap/together/0-0.parquet"
     logs = computed / ".snakemake" / "slurm_logs" / "rule_model_fit"
     logs.mkdir(parents=True)
-    script = f"sleep 60; mkdir -p {spoilt.parent}; echo spoilt > {spoilt}"
+    script = f"sleep 600; mkdir -p {spoilt.parent}; echo spoilt > {spoilt}"
     left = command("sbatch", "--parsable", f"--output={logs}/%j.log", f"--wrap={script}")
     running = Running(on_slurm(computed, *FEW), computed)
     text = running.wait()

@@ -69,7 +69,8 @@ def test_a_gpu_that_the_cluster_does_not_have_is_named(cluster, computed):
     target = "results/predictions/tiny/r3dvs/band_gap_ev/0-0.parquet"
     failed = run(on_slurm(computed, *wrong, "--", target), ok=False)
     assert (
-        "model_train asks for gpu:h100:4, but nodes of the default partition have" in failed.stderr
+        "model_train asks for gres gpu:h100:4, but the default partition has nodes of"
+        in failed.stderr
     )
     assert "gpu:2" in failed.stderr
     # The profile's way for a cluster without GPUs.

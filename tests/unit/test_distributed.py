@@ -293,9 +293,10 @@ def test_a_job_has_the_devices_of_its_models():
     dense = MLPSpec(optimiser=OptimiserSpec(devices=4))
     assert devices() == devices(KRRSpec()) == devices(KRRSpec(), network(1)) == 1
     assert devices(KRRSpec(), network(4)) == devices(dense, network(4)) == 4
-    assert devices(MLPSpec(), network(2)) == 2
     with pytest.raises(ConfigError, match="ask for 2 and 4 devices"):
         devices(dense, network(2))
+    with pytest.raises(ConfigError, match="ask for 1 and 2 devices"):
+        devices(MLPSpec(), network(2))
 
 
 def test_a_training_that_finds_itself_alone_says_so(caplog):

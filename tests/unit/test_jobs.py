@@ -122,7 +122,7 @@ def test_a_job_knows_its_devices(tmp_path):
     assert job.devices == 3
     alone = job.params["arm"] | {"model": KRRSpec().model_dump(mode="json")}
     assert job.model_copy(update={"params": job.params | {"arm": alone}}).devices == 1
-    first = {k: alone[k] for k in ("descriptor", "model")}
+    first = {k: alone[k] for k in ("descriptor", "model")}  # kernel ridge asks for none
     stack = job.params["arm"] | {"first": first}
     assert job.model_copy(update={"params": job.params | {"arm": stack}}).devices == 3
     assert TrainingJob.model_validate_json(job.model_dump_json()) == job

@@ -7,11 +7,11 @@ A Snakemake that dies without a word (SIGKILL, a login node that restarts) canno
 They go on writing while the next run, which does not know them, submits the same work again.
 """
 
-import getpass
+import os
 import re
 import subprocess
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def jobs_logging_below(folder: Path) -> list[str]:
     Raises:
         SlurmError: squeue fails.
     """
-    words = ["squeue", "--noheader", f"--user={getpass.getuser()}", "--Format=JobID:24,StdOut:4000"]
+    words = ["squeue", "--noheader", f"--user={os.getuid()}", "--Format=JobID:24,StdOut:4000"]
     lines = _answer(words).splitlines()
     found = [(line[:24].strip(), line[24:].strip()) for line in lines]
     below = folder.resolve()
@@ -78,17 +78,19 @@ class Request:
 
     Attributes:
         who: the rule, for messages.
-        partition: None for the cluster's default.
+        partition: one or several with commas between; empty for the cluster's default.
         cores: on one node.
         memory_mb: on one node, MB.
+        minutes: run time.
         gres: generic resources as in gpu:1 or gpu:a100:2; empty or none without.
     """
 
     who: str
-    partition: str | None
-    cores: int
-    memory_mb: int
-    gres: str
+    partition: str = ""
+    cores: int = 0
+    memory_mb: int = 0
+    minutes: int = 0
+    gres: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ class Node:
         cores: processors as Slurm counts them.
         memory_mb: MB.
         gres: its generic resources, as in gpu:a100:4(S:0-1).
+        minutes: the partition's longest run time; None without a limit.
     """
 
     partition: str
@@ -108,6 +111,7 @@ class Node:
     cores: int
     memory_mb: int
     gres: str
+    minutes: int | None = None
 
 
 def nodes() -> list[Node]:
@@ -116,23 +120,38 @@ def nodes() -> list[Node]:
     Raises:
         SlurmError: sinfo fails.
     """
-    text = _answer(["sinfo", "--noheader", "--exact", "--format=%P|%c|%m|%G"])
-    fields = [line.strip().split("|") for line in text.splitlines() if line.count("|") == 3]
+    text = _answer(["sinfo", "--all", "--noheader", "--exact", "--format=%P|%c|%m|%G|%l"])
+    fields = [line.strip().split("|") for line in text.splitlines() if line.count("|") == 4]
     return [
-        Node(name.rstrip("*"), name.endswith("*"), _number(cores), _number(memory), gres)
-        for name, cores, memory, gres in fields
+        Node(
+            name.rstrip("*"),
+            name.endswith("*"),
+            _number(cores),
+            _number(memory),
+            gres,
+            minutes_of(limit),
+        )
+        for name, cores, memory, gres, limit in fields
     ]
+
+
+def minutes_of(limit: str) -> int | None:
+    """Minutes of a time limit as Slurm writes it: 30:00, 12:00:00, 2-00:00:00; None of infinite."""
+    match = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", limit.strip())
+    if not match:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return (days * 24 + hours) * 60 + minutes + (seconds > 0)
 
 
 def check(requests: Collection[Request], there: Collection[Node]) -> None:
     """Refuse what the cluster can never run.
 
     Raises:
-        SlurmError: a partition that does not exist, or a request that no node of its partition
+        SlurmError: a partition that does not exist, or a request that no node of its partitions
             fits; all of them in one message.
     """
-    names = sorted({node.partition for node in there})
-    problems = dict.fromkeys(p for request in requests for p in _problems(request, there, names))
+    problems = dict.fromkeys(p for request in requests if (p := _problem(request, there)))
     if problems:
         raise SlurmError(
             "the cluster cannot run this:\n"
@@ -142,28 +161,45 @@ def check(requests: Collection[Request], there: Collection[Node]) -> None:
         )
 
 
-def _problems(request: Request, there: Iterable[Node], names: list[str]) -> Iterable[str]:
-    if request.partition is not None and request.partition not in names:
-        near = did_you_mean(request.partition, names)
-        yield f"slurm_partition: no partition '{request.partition}'{near}"
-        return
-    wanted = request.partition
-    fit = [n for n in there if (n.default if wanted is None else n.partition == wanted)]
-    where = f"partition {wanted}" if wanted else "the default partition"
+def _problem(request: Request, there: Collection[Node]) -> str:
+    """Why no node fits; empty if one does, or if it is not known what the cluster has."""
+    wanted = [name for name in request.partition.split(",") if name]
+    names = sorted({node.partition for node in there})
+    for name in wanted:
+        if name not in names:
+            return f"slurm_partition: no partition '{name}'{did_you_mean(name, names)}"
+    among = [n for n in there if (n.partition in wanted if wanted else n.default)]
+    where = f"partition {request.partition}" if wanted else "the default partition"
     kind, count = gres_of(request.gres)
-    if kind and not any(gres_of(n.gres, kind)[1] >= count for n in fit):
-        have = sorted({n.gres for n in fit if n.gres not in ("", "(null)")})
-        yield (
-            f"gres: {request.who} asks for {request.gres}, but nodes of {where} have "
-            f"{', '.join(have) or 'none'}; name another partition, or gres: none"
-        )
-    for what, asked, most in (
-        ("cores", request.cores, max((n.cores for n in fit), default=0)),
-        ("memory", request.memory_mb, max((n.memory_mb for n in fit), default=0)),
-    ):
-        if fit and asked > most:
-            unit = " MB" if what == "memory" else ""
-            yield f"{request.who} asks for {asked}{unit} of {what}, nodes of {where} have {most}"
+    lacks = {
+        "gres": [n for n in among if kind and gres_of(n.gres, kind)[1] < count],
+        "cores": [n for n in among if n.cores < request.cores],
+        "memory": [n for n in among if n.memory_mb < request.memory_mb],
+        "time": [n for n in among if n.minutes is not None and n.minutes < request.minutes],
+    }
+    if not among or any(all(node not in nodes for nodes in lacks.values()) for node in among):
+        return ""
+    asks = {
+        "gres": f"gres {request.gres}",
+        "cores": f"{request.cores} cores",
+        "memory": f"{request.memory_mb} MB of memory",
+        "time": f"{request.minutes} minutes",
+    }
+    asked = " and ".join(asks[name] for name, nodes in lacks.items() if nodes)
+    have = "; ".join(dict.fromkeys(_described(node) for node in among))
+    return f"{request.who} asks for {asked}, but {where} has {have}"
+
+
+def _described(node: Node) -> str:
+    limit = "" if node.minutes is None else f", {node.minutes} minutes at most"
+    gres = "no gres" if node.gres in ("", "(null)") else node.gres
+    return f"nodes of {node.cores} cores, {node.memory_mb} MB, {gres}{limit}"
+
+
+def min_job_age_s() -> int | None:
+    """Seconds for which squeue still knows a job that has ended; None if the site does not say."""
+    found = re.search(r"^MinJobAge\s*=\s*(\d+)", _answer(["scontrol", "show", "config"]), re.M)
+    return int(found[1]) if found else None
 
 
 def gres_of(text: str, like: str | None = None) -> tuple[str, int]:

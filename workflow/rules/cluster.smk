@@ -1,6 +1,15 @@
-"""On a cluster: what stays on the login node, and what a killed run left behind."""
+"""On a cluster: what stays on the login node, and what is looked at before jobs are submitted."""
 
-from rhoflow.slurm import Request, SlurmError, check, end_leftovers, nodes
+import os
+
+from rhoflow.slurm import (
+    Request,
+    SlurmError,
+    check,
+    end_leftovers,
+    min_job_age_s,
+    nodes,
+)
 
 WEB_SOURCES = ("materials_project", "optimade")
 
@@ -22,7 +31,6 @@ localrules:
     report_study,
     scores_collect,
     splits_make,
-    table_oxides,
 
 
 # Compute nodes seldom reach the internet.
@@ -32,47 +40,61 @@ if any(d.source.kind in WEB_SOURCES for d in CONFIG.datasets.values()):
         structures_select,
 
 
+# Snakemake's longest pause between two looks at the queue, in seconds.
+LONGEST_PAUSE_S = 180
+
+
 def requests():
-    """What the jobs of this run ask for, and the most that a group of them may."""
+    """What the jobs of this run ask for on the local cluster."""
     for job in workflow.dag.needrun_jobs():
-        if not job.is_local:
-            yield request_of(job)
-    most = workflow.global_resources
-    yield Request(
-        "the profile (cores, resources: mem_mb)",
-        None,
-        workflow.cores or 0,
-        int(most["mem_mb"].value) if "mem_mb" in most else 0,
-        "",
-    )
+        asked = {
+            name: value
+            for name, value in job.resources.items()
+            if type(value) in (int, str)
+        }
+        elsewhere = {"cluster", "clusters", "slurm_cluster"} & set(asked)
+        if not job.is_local and not elsewhere:
+            yield request_of(job.rule.name, job.threads, asked)
 
 
-def request_of(job):
+def request_of(who, threads, asked):
     """What a job asks for on one node; 0 for what is not known yet."""
-    asked = {
-        name: value
-        for name, value in job.resources.items()
-        if type(value) in (int, str)
-    }
     several = asked.get("nodes", 1) > 1
+    each = asked.get("cpus_per_task", threads)
     return Request(
-        job.rule.name,
-        asked.get("slurm_partition"),
-        0 if several else job.threads * asked.get("tasks", 1),
+        who,
+        str(asked.get("slurm_partition", "")),
+        0 if several else each * asked.get("tasks", 1),
         asked.get("mem_mb", 0),
+        asked.get("runtime", 0),
         asked.get("gres", ""),
     )
 
 
-onstart:
-    if not workflow.local_exec:
-        try:
-            check(list(requests()), nodes())
-            # The lock of this folder is ours, so its jobs in the queue are of a killed run.
-            ended = end_leftovers(Path(".snakemake/slurm_logs"))
-        except SlurmError as error:
-            raise WorkflowError(str(error)) from None
-        if ended:
-            print(
+def prepare_slurm():
+    """Refuse what cannot run, warn of what may hang, end what a killed run left behind."""
+    settings = workflow.executor_settings
+    by_file = settings.partition_config or "SNAKEMAKE_SLURM_PARTITIONS" in os.environ
+    if not by_file:
+        check(list(requests()), nodes())
+    age_s = min_job_age_s()
+    if settings.status_command == "squeue" and (age_s or 0) < LONGEST_PAUSE_S:
+        logger.warning(
+            f"MinJobAge is {age_s} s here: squeue may forget a job before Snakemake has seen its "
+            "end, and wait for ever. With accounting, set slurm-status-command: sacct."
+        )
+    # The lock of this folder is ours, so its jobs in the queue are of a run that was killed.
+    if workflow.execution_settings.lock:
+        logs = settings.logdir or ".snakemake/slurm_logs"
+        if ended := end_leftovers(Path(logs)):
+            logger.warning(
                 f"Jobs that a killed run left behind were cancelled: {', '.join(ended)}"
             )
+
+
+onstart:
+    if workflow.executor_plugin is not None and workflow.executor_plugin.name == "slurm":
+        try:
+            prepare_slurm()
+        except SlurmError as error:
+            raise WorkflowError(str(error)) from None

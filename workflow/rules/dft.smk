@@ -20,7 +20,7 @@ rule dft_run:
     threads: at_once
     resources:
         mem_mb=lambda wildcards, input, threads, attempt: (
-            shard_request(wildcards, input, threads, attempt).memory_mb + SNAKEMAKE_MB
+            a_node(shard_request(wildcards, input, threads, attempt).memory_mb, wildcards)
         ),
         runtime=lambda wildcards, input, threads, attempt: (
             shard_request(wildcards, input, threads, attempt).minutes
@@ -28,6 +28,7 @@ rule dft_run:
         tasks=mpi_tasks,
         nodes=mpi_nodes,
         mpi=mpi_starter,
+        cpus_per_task=mpi_cores,
         time_limit_s=time_limit_s,
     params:
         spec=lambda wildcards: engine(wildcards).crystal_settings(),
@@ -55,7 +56,7 @@ rule dft_atoms:
     threads: at_once
     resources:
         mem_mb=lambda wildcards, input, threads, attempt: (
-            atoms_request(wildcards, input, threads, attempt).memory_mb + SNAKEMAKE_MB
+            a_node(atoms_request(wildcards, input, threads, attempt).memory_mb, wildcards)
         ),
         runtime=lambda wildcards, input, threads, attempt: (
             atoms_request(wildcards, input, threads, attempt).minutes
@@ -63,6 +64,7 @@ rule dft_atoms:
         tasks=mpi_tasks,
         nodes=mpi_nodes,
         mpi=mpi_starter,
+        cpus_per_task=mpi_cores,
         time_limit_s=time_limit_s,
     params:
         spec=lambda wildcards: engine(wildcards).atom_settings(),

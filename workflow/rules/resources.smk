@@ -1,10 +1,16 @@
 """What jobs ask a cluster for: memory, run time, GPUs and MPI tasks, by content and attempt."""
 
+import math
 from functools import lru_cache
 
 from rhoflow import io, tables
 from rhoflow.costs.light import light_resources
-from rhoflow.costs.resources import atoms_resources, request, shard_resources
+from rhoflow.costs.resources import (
+    atoms_resources,
+    boxed_atoms,
+    request,
+    shard_resources,
+)
 from rhoflow.costs.training import training_resources
 from rhoflow.models.base import devices
 
@@ -62,6 +68,16 @@ def mpi_starter(wildcards):
     return "srun" if mpi_tasks(wildcards) else None
 
 
+def mpi_cores(wildcards):
+    """Cores of each MPI task."""
+    return 1 if mpi_tasks(wildcards) else None
+
+
+def a_node(memory_mb, wildcards):
+    """Memory on each node of a calculation whose MPI tasks are spread over several."""
+    return math.ceil(memory_mb / (mpi_nodes(wildcards) or 1)) + SNAKEMAKE_MB
+
+
 def shard_request(wildcards, input, threads, attempt):
     """What the calculations of a shard ask for."""
     table = structures_if_there(input.structures)
@@ -82,8 +98,18 @@ def atoms_request(wildcards, input, threads, attempt):
     table = structures_if_there(input.structures)
     if table is None:
         return request(*UNKNOWN, attempt=attempt)
-    elements = {element for symbols in table["symbols"] for element in symbols}
-    return atoms_resources(len(elements), threads=threads, attempt=attempt)
+    elements = sorted({element for symbols in table["symbols"] for element in symbols})
+    settings = engine(wildcards).atom_settings()
+    if settings["kind"] != "vasp":
+        return atoms_resources(len(elements), threads=threads, attempt=attempt)
+    return shard_resources(
+        boxed_atoms(elements, settings["box_angstrom"]),
+        engine(wildcards).crystal_settings(),
+        threads=threads,
+        attempt=attempt,
+        time_limit_s=time_limit_s(wildcards),
+        cores=mpi_tasks(wildcards) or 1,
+    )
 
 
 def training_devices(wildcards):

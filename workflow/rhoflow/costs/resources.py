@@ -119,6 +119,17 @@ def shard_resources(
     return request(JOB_START_S + run_s, memory, attempt=attempt, most_minutes=most_minutes)
 
 
+def boxed_atoms(elements: Sequence[str], box_angstrom: float) -> pd.DataFrame:
+    """Isolated atoms in cubic boxes, as rows that ``shard_resources`` takes."""
+    return pd.DataFrame(
+        {
+            "lattice_angstrom": [np.ravel(box_angstrom * np.eye(3)) for _ in elements],
+            "symbols": [[element] for element in elements],
+            "spacegroup_number": 1,
+        }
+    )
+
+
 def atoms_resources(n_elements: int, *, threads: int = 1, attempt: int = 1) -> Resources:
     """Run time and memory of a job that computes isolated atoms with GPAW, all as if boxed."""
     at_once = max(1, min(threads, n_elements))

@@ -63,14 +63,15 @@ def devices(*models: Spec) -> int:
     """Devices of a job that trains these models; those without an optimiser need no more than one.
 
     Raises:
-        ConfigError: two of them want different numbers of several devices.
+        ConfigError: two of them want different numbers. The processes of a job would wait for
+            each other where only one of its networks is shared.
     """
     optimisers = [getattr(model, "optimiser", None) for model in models]
-    wanted = sorted({o.devices for o in optimisers if o is not None} - {1})
+    wanted = sorted({o.devices for o in optimisers if o is not None})
     if len(wanted) > 1:
         raise ConfigError(
             f"models that one job trains ask for {' and '.join(map(str, wanted))} devices "
-            "(optimiser.devices); expected the same number, or 1"
+            "(optimiser.devices); expected the same number"
         )
     return wanted[0] if wanted else 1
 

@@ -80,11 +80,12 @@ class Job:
 def read_run(tree: Tree, folder: str, now: float) -> RunFiles:
     """Markers, locks and complaints in Snakemake's own folder."""
     locks = tree.newest(f"{folder}/locks", ".lock")
+    locked_since = min((time for time, _ in locks), default=None)
     return RunFiles(
         now=now,
-        locked_since=min((time for time, _ in locks), default=None),
+        locked_since=locked_since,
         marks=marked_outputs(tree, f"{folder}/incomplete"),
-        complaints=_complaints(tree, f"{folder}/log"),
+        complaints=_complaints(tree, f"{folder}/log", locked_since),
     )
 
 
@@ -105,6 +106,9 @@ def read_job(tree: Tree, run: RunFiles, files: JobFiles) -> Job:
     if written is not None:
         return Job(files, "done", written)
     error = last_error(tree.tail(files["log"])) or run.complaints.get(files["log"], "")
+    of_before = run.locked_since is not None and (logged or 0) < run.locked_since - SLACK_S
+    if error and of_before and files["log"] not in run.complaints:
+        return Job(files, "waiting", logged)  # the run that goes on will try it again
     if error:
         return Job(files, "failed", logged, error)
     return Job(files, "waiting" if logged is None else "stopped", logged)
@@ -124,13 +128,20 @@ def last_error(text: str) -> str:
     return ""
 
 
-def _complaints(tree: Tree, folder: str) -> dict[str, str]:
+def _complaints(tree: Tree, folder: str, since: float | None) -> dict[str, str]:
     """What the last runs say of failed jobs, by the job's log; later ones win.
+
+    While a run holds the folder it is the only one that counts: what failed before, it tries again.
 
     The log of a job that was killed for its memory or time tells nothing; Snakemake's does.
     """
     found: dict[str, str] = {}
-    logs = sorted(name for name in tree.folder(folder) if name.endswith(".snakemake.log"))
+    logs = sorted(
+        name
+        for name in tree.folder(folder)
+        if name.endswith(".snakemake.log")
+        and (since is None or (tree.mtime(f"{folder}/{name}") or 0) >= since - SLACK_S)
+    )
     for name in logs[-RUN_LOGS:]:
         message, inside = "", False
         for line in tree.tail(f"{folder}/{name}", RUN_LOG_BYTES).splitlines():
