@@ -76,5 +76,13 @@ def test_what_no_node_fits_is_named(request_, told):
     assert str(error.value).count("\n") == 2
 
 
+def test_accounts():
+    check([Request("a", account="physics")], CLUSTER, ["physics", "chemistry"])
+    with pytest.raises(SlurmError, match=r"no account 'phisics' of yours; did you mean 'physics'"):
+        check([Request("a", account="phisics")], CLUSTER, ["physics", "chemistry"])
+    with pytest.raises(SlurmError, match="this cluster keeps no accounts; leave it out"):
+        check([Request("a", account="physics")], CLUSTER)
+
+
 def test_a_cluster_that_tells_nothing_is_no_reason_to_stop():
     check([Request("a", "", 8)], [])

@@ -8,6 +8,7 @@ They go on writing while the next run, which does not know them, submits the sam
 """
 
 import os
+import pwd
 import re
 import subprocess
 import time
@@ -83,6 +84,7 @@ class Request:
         memory_mb: on one node, MB.
         minutes: run time.
         gres: generic resources as in gpu:1 or gpu:a100:2; empty or none without.
+        account: empty for the user's default one.
     """
 
     who: str
@@ -91,6 +93,7 @@ class Request:
     memory_mb: int = 0
     minutes: int = 0
     gres: str = ""
+    account: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,14 +147,33 @@ def minutes_of(limit: str) -> int | None:
     return (days * 24 + hours) * 60 + minutes + (seconds > 0)
 
 
-def check(requests: Collection[Request], there: Collection[Node]) -> None:
+def accounts() -> list[str]:
+    """This user's accounts; none where the site keeps no accounts."""
+    user = f"user={pwd.getpwuid(os.getuid()).pw_name}"
+    words = ["sacctmgr", "--noheader", "--parsable2", "list", "associations", user]
+    try:
+        return sorted(set(_answer([*words, "format=account"]).split()))
+    except SlurmError:
+        return []
+
+
+def check(
+    requests: Collection[Request], there: Collection[Node], accounts: Collection[str] = ()
+) -> None:
     """Refuse what the cluster can never run.
 
+    Args:
+        requests: of all jobs.
+        there: what ``nodes`` answers; nothing if it is not known.
+        accounts: those of the user.
+
     Raises:
-        SlurmError: a partition that does not exist, or a request that no node of its partitions
-            fits; all of them in one message.
+        SlurmError: a partition or an account that does not exist, or a request that no node of its
+            partitions fits; all of them in one message.
     """
-    problems = dict.fromkeys(p for request in requests if (p := _problem(request, there)))
+    asked = dict.fromkeys(request.account for request in requests if request.account)
+    problems = [_no_account(name, accounts) for name in asked if name not in accounts]
+    problems += dict.fromkeys(p for request in requests if (p := _problem(request, there)))
     if problems:
         raise SlurmError(
             "the cluster cannot run this:\n"
@@ -159,6 +181,12 @@ def check(requests: Collection[Request], there: Collection[Node]) -> None:
             + "\nThe site's settings stand in the profile (slurm/config.yaml; README.md beside it "
             "explains them)."
         )
+
+
+def _no_account(name: str, accounts: Collection[str]) -> str:
+    if not accounts:
+        return f"slurm_account: '{name}', but this cluster keeps no accounts; leave it out"
+    return f"slurm_account: no account '{name}' of yours{did_you_mean(name, accounts)}"
 
 
 def _problem(request: Request, there: Collection[Node]) -> str:

@@ -5,6 +5,7 @@ import os
 from rhoflow.slurm import (
     Request,
     SlurmError,
+    accounts,
     check,
     end_leftovers,
     min_job_age_s,
@@ -68,6 +69,7 @@ def request_of(who, threads, asked):
         asked.get("mem_mb", 0),
         asked.get("runtime", 0),
         asked.get("gres", ""),
+        str(asked.get("slurm_account", "")),
     )
 
 
@@ -76,7 +78,8 @@ def prepare_slurm():
     settings = workflow.executor_settings
     by_file = settings.partition_config or "SNAKEMAKE_SLURM_PARTITIONS" in os.environ
     if not by_file:
-        check(list(requests()), nodes())
+        asked = list(requests())
+        check(asked, nodes(), accounts() if any(r.account for r in asked) else ())
     age_s = min_job_age_s()
     if settings.status_command == "squeue" and (age_s or 0) < LONGEST_PAUSE_S:
         logger.warning(
@@ -93,7 +96,10 @@ def prepare_slurm():
 
 
 onstart:
-    if workflow.executor_plugin is not None and workflow.executor_plugin.name == "slurm":
+    if (
+        workflow.executor_plugin is not None
+        and workflow.executor_plugin.name == "slurm"
+    ):
         try:
             prepare_slurm()
         except SlurmError as error:

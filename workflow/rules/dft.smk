@@ -20,7 +20,9 @@ rule dft_run:
     threads: at_once
     resources:
         mem_mb=lambda wildcards, input, threads, attempt: (
-            a_node(shard_request(wildcards, input, threads, attempt).memory_mb, wildcards)
+            a_node(
+                shard_request(wildcards, input, threads, attempt).memory_mb, wildcards
+            )
         ),
         runtime=lambda wildcards, input, threads, attempt: (
             shard_request(wildcards, input, threads, attempt).minutes
@@ -56,7 +58,9 @@ rule dft_atoms:
     threads: at_once
     resources:
         mem_mb=lambda wildcards, input, threads, attempt: (
-            a_node(atoms_request(wildcards, input, threads, attempt).memory_mb, wildcards)
+            a_node(
+                atoms_request(wildcards, input, threads, attempt).memory_mb, wildcards
+            )
         ),
         runtime=lambda wildcards, input, threads, attempt: (
             atoms_request(wildcards, input, threads, attempt).minutes
