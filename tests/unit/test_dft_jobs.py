@@ -196,6 +196,8 @@ def test_children_end_with_their_parent(tmp_path, how):
         [sys.executable, tmp_path / "parent.py", tmp_path / "done", tmp_path / "child.py"],
         env=jobs._environment(),
         stderr=subprocess.DEVNULL,
+        # A suite that runs in the background ignores SIGINT, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     pid_file = tmp_path / "pid"
     assert wait_for(lambda: pid_file.exists() and pid_file.read_text().endswith("."))

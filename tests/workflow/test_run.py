@@ -93,7 +93,7 @@ def test_a_changed_descriptor_reruns_only_what_depends_on_it(copy):
 
     config = changed(copy, edit)
     assert jobs(copy, config) == {
-        "soap_shard", "model_train", "scores_collect",
+        "soap_shard", "model_fit", "scores_collect",
         "figure_learning_curves", "figure_parity", "report_make", "all",
     }  # fmt: skip
     dry = snakemake(copy, "--dry-run", config=config).stdout
