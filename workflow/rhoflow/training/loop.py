@@ -64,9 +64,8 @@ def train(
     An interrupted training that finds its checkpoint ends with the same weights, since an epoch's
     batches and random numbers follow from its number.
 
-    A group trains as one device would at equal global batch: losses and weights agree up to
-    rounding. With dropout they agree in distribution only, since every process draws masks of its
-    own for its samples.
+    A group trains as one device would at equal global batch, up to rounding; with dropout in
+    distribution only, since every process draws masks of its own.
 
     Args:
         model: on its device already, with the same weights on every process of the group.
