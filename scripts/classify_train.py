@@ -12,13 +12,4 @@ if TYPE_CHECKING:
     snakemake: Snakemake
 
 io.start_log(snakemake.log[0])
-job = TrainingJob(
-    task="classify_train",
-    input=dict(snakemake.input.items()),
-    output=dict(snakemake.output.items()),
-    params=snakemake.params.spec,
-    wildcards=dict(snakemake.wildcards.items()),
-    checkpoints=snakemake.params.checkpoints,
-    threads=snakemake.threads,
-)
-start(job)
+start(TrainingJob.of("classify_train", snakemake))

@@ -87,6 +87,18 @@ class Cluster:
         self.database: subprocess.Popen[bytes] | None = None
         self.host = socket.gethostname().split(".")[0]
 
+    def __enter__(self) -> "Cluster":
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        shutil.rmtree(self.root)
+
     def start(self) -> None:
         """Start everything and wait until the node takes jobs."""
         for name in ("ctld", "slurmd", "log", "munge", "dev", "db"):

@@ -51,14 +51,8 @@ def needed(accounting: bool = False) -> None:
 def cluster() -> Iterator[Cluster]:
     """A node of 16 processors and two GPUs, without accounting."""
     needed()
-    root = Path(tempfile.mkdtemp(prefix="slurm-"))  # sockets want short paths
-    cluster = Cluster(root)
-    try:
-        cluster.start()
+    with Cluster(Path(tempfile.mkdtemp(prefix="slurm-"))) as cluster:  # sockets want short paths
         yield cluster
-    finally:
-        cluster.stop()
-        shutil.rmtree(root)
 
 
 @pytest.fixture(scope="session")

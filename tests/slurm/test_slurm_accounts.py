@@ -1,6 +1,5 @@
 """A site with accounting, as most have: accounts are enforced, sacct remembers."""
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,14 +18,10 @@ def accounting(request: pytest.FixtureRequest) -> Iterator[Cluster]:
     needed(accounting=True)
     other: Cluster = request.getfixturevalue("cluster")
     other.stop()
-    root = Path(tempfile.mkdtemp(prefix="slurm-"))
-    cluster = Cluster(root, accounting=True)
     try:
-        cluster.start()
-        yield cluster
+        with Cluster(Path(tempfile.mkdtemp(prefix="slurm-")), accounting=True) as cluster:
+            yield cluster
     finally:
-        cluster.stop()
-        shutil.rmtree(root)
         other.start()
 
 

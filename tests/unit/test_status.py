@@ -1,146 +1,24 @@
-"""Where a run stands: each state of a job, each estimate, and files that are damaged or hostile."""
+"""Where a run stands: each state of a job, failures, and each estimate."""
 
-import json
 import os
 import shutil
-import socket
-import time
-from base64 import urlsafe_b64encode
-from io import BytesIO, TextIOWrapper
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from tests.status_folder import NOW, STAMP, Folder, lines_of
 
 from rhoflow import io
-from rhoflow.dft.shard import to_table
-from rhoflow.status.files import Tree, clean, marked_outputs
-from rhoflow.status.jobs import JobFiles, last_error
-from rhoflow.status.read import Layout, Status, read
-from rhoflow.status.render import duration, render, show
-from rhoflow.tables import DFT_COST, DFT_RECORDS
-
-NOW = 1_800_000_000.0
-STAMP = "2027-01-15 08:00:00,000"
-SIZE = 4
-
-
-class Folder:
-    """A folder with a run of one data set of four shards and one study of four trainings."""
-
-    def __init__(self, top: Path, shards: int = 4, trainings: int = 4) -> None:
-        self.top = top
-        self.shards = [self.job("dft_run", f"oxides/{i:04d}", "dft") for i in range(shards)]
-        arms = ["cnn", "ridge"]
-        self.trainings = [
-            self.job("model_train", f"paper/{arms[i % 2]}/gap/{i}-{i}", "predictions")
-            for i in range(trainings)
-        ]
-
-    def job(self, rule: str, name: str, folder: str) -> JobFiles:
-        return {
-            "name": name,
-            "rule": rule,
-            "output": f"out/{folder}/{name}.parquet",
-            "log": f"out/logs/{rule}/{name}.log",
-            "benchmark": f"out/benchmarks/{rule}/{name}.tsv",
-        }
-
-    def layout(self, *, computes: bool = True) -> Layout:
-        costs = {j["name"]: j["output"].replace(".parquet", ".cost.parquet") for j in self.shards}
-        return {
-            "snakemake": ".snakemake",
-            "datasets": {
-                "oxides": {
-                    "size": SIZE * len(self.shards),
-                    "shard_size": SIZE,
-                    "structures": "out/structures.parquet",
-                    "shards": self.shards,
-                    "costs": costs if computes else None,
-                }
-            },
-            "studies": {
-                "paper": {
-                    "trainings": [
-                        {"arm": j["name"].split("/")[1], "job": j, "fits": 4}
-                        for j in self.trainings
-                    ],
-                    "figures": {"parity": "out/parity.svg", "scan": "out/scan.svg"},
-                    "report": "out/paper.html",
-                }
-            },
-            "stages": {
-                "soap_shard": {
-                    "log": "out/logs/soap_shard/{descriptor}/{shard}.log",
-                    "logs": r"out/logs/soap_shard/(?P<descriptor>soap)/(?P<shard>\d{4})\.log$",
-                    "output": "out/{descriptor}/{shard}.npz",
-                    "outputs": r"out/(?P<descriptor>soap)/(?P<shard>\d{4})\.npz$",
-                },
-                "report_make": {
-                    "log": "out/logs/report_make.log",
-                    "logs": r"out/logs/report_make\.log$",
-                    "output": "out/report.html",
-                    "outputs": r"out/report\.html$",
-                },
-            },
-            "engine_logs": "out/done",
-            "checkpoints": "out/training",
-            "report": "out/report.html",
-        }
-
-    def write(self, path: str, content: str | bytes = "", ago: float = 0.0) -> Path:
-        full = self.top / path
-        full.parent.mkdir(parents=True, exist_ok=True)
-        full.write_bytes(content if isinstance(content, bytes) else content.encode())
-        os.utime(full, (NOW - ago, NOW - ago))
-        return full
-
-    def mark(self, job: JobFiles, ago: float = 0.0) -> None:
-        """As Snakemake marks an output in progress: its name in base64, in pieces if long."""
-        code = urlsafe_b64encode(job["output"].encode()).decode()
-        pieces = [code[i : i + 254] for i in range(0, len(code), 254)]
-        path = "/".join([*(f"@{p}" for p in pieces[:-1]), pieces[-1]])
-        self.write(f".snakemake/incomplete/{path}", '{"external_jobid": "7"}', ago)
-
-    def lock(self, ago: float) -> None:
-        self.write(".snakemake/locks/0.input.lock", "x\n", ago)
-        self.write(".snakemake/locks/0.output.lock", "x\n", ago)
-
-    def finish(self, job: JobFiles, statuses: list[str], ago: float = 0.0, wall_s: float = 60.0):
-        rows = [
-            {"material_id": f"{job['name']}-{i}", "status": s, "reason": REASONS.get(s)}
-            for i, s in enumerate(statuses)
-        ]
-        io.write_table(self.top / job["output"], to_table(rows, DFT_RECORDS), DFT_RECORDS)
-        cost = [{"material_id": r["material_id"], "cpu_time_s": 900.0} for r in rows]
-        path = self.top / job["output"].replace(".parquet", ".cost.parquet")
-        io.write_table(path, to_table(cost, DFT_COST), DFT_COST)
-        os.utime(self.top / job["output"], (NOW - ago, NOW - ago))
-        self.measure(job, wall_s)
-
-    def measure(self, job: JobFiles, wall_s: float) -> None:
-        cpu = f"{wall_s / 2:.2f}"
-        self.write(job["benchmark"], f"s\th:m:s\tmax_rss\tcpu_time\n{wall_s}\t0:01\t1.0\t{cpu}\n")
-
-    def status(self, **options: Any) -> Status:
-        return read(self.layout(**options), NOW)
-
-
-REASONS = {"failed": "worker ended with code 137: killed", "not_converged": "333 iterations"}
+from rhoflow.status.files import Tree, marked_outputs
+from rhoflow.status.jobs import last_error
+from rhoflow.status.render import render
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Folder:
     monkeypatch.chdir(tmp_path)
     return Folder(tmp_path)
-
-
-def lines_of(*outcomes: str, found: int = 0) -> str:
-    head = f"{STAMP} {found} of {SIZE} found in /x/done\n" if found else ""
-    rows = (f"{STAMP} [{i}/{SIZE - found}] mp-{i} {o}\n" for i, o in enumerate(outcomes, 1 + 0))
-    return head + "".join(rows)
 
 
 # states ------------------------------------------------------------------------------------
@@ -349,6 +227,20 @@ def test_the_last_word_of_snakemake_counts_and_says_nothing_where_it_knows_nothi
     assert folder.status().failed == ()
 
 
+def test_while_a_run_goes_on_what_failed_before_it_is_tried_again(folder):
+    by_log, by_snakemake = folder.shards[:2]
+    told = f"Error in rule dft_run:\n    message: OUT_OF_MEMORY\n    log: {by_snakemake['log']}\n"
+    folder.write(".snakemake/log/2027-01-14T080000.000000.snakemake.log", told, ago=7200)
+    folder.write(by_log["log"], f"{STAMP} x\n\nrhoflow: no licence\n\n", ago=7200)
+    assert [job.files["name"] for job in folder.status().failed] == ["oxides/0000", "oxides/0001"]
+    folder.lock(ago=3600)
+    assert folder.status().failed == ()
+    # It fails again in the run that goes on.
+    folder.write(by_log["log"], f"{STAMP} x\n\nrhoflow: no licence\n\n", ago=60)
+    folder.write(".snakemake/log/2027-01-15T080000.000000.snakemake.log", told, ago=60)
+    assert [job.files["name"] for job in folder.status().failed] == ["oxides/0000", "oxides/0001"]
+
+
 def test_the_most_frequent_reasons_come_first_and_the_rest_is_counted(folder):
     for i, job in enumerate(folder.shards):
         rows = [f"failed 1.0 s: energy off by {i}.{k} eV (log: /x/y)" for k in range(2)]
@@ -423,175 +315,3 @@ def test_a_finished_run_has_no_rest(folder):
     for job in folder.trainings:
         folder.write(job["output"], "x")
     assert "Expected rest: no calculation, no training" in render(folder.status())
-
-
-# hostile files -----------------------------------------------------------------------------
-
-
-def test_damaged_tables_are_named_and_the_rest_is_counted(folder):
-    cut, garbage, pipe, loop = folder.shards
-    folder.finish(cut, ["ok"] * 4)
-    path = folder.top / cut["output"]
-    path.write_bytes(path.read_bytes()[:-20])
-    folder.write(garbage["output"], b"\x00\xff" * 500)
-    os.mkfifo(folder.top / pipe["output"])
-    (folder.top / loop["output"]).symlink_to(folder.top / loop["output"])
-    folder.write("out/structures.parquet", "no table")
-    status = folder.status()
-    assert status.datasets["oxides"].shards.failed == 2
-    assert {Path(p).name for p in status.unreadable} == {
-        "0000.parquet", "0001.parquet", "0002.parquet", "0003.parquet", "structures.parquet",
-    }  # fmt: skip
-    page = render(status)
-    assert f"{cut['output']}: truncated or corrupt" in page
-    assert "delete it and run snakemake again" in " ".join(page.split())
-
-
-def test_a_table_without_the_columns_is_damaged(folder):
-    io.write_table(Path(folder.shards[0]["output"]), pd.DataFrame({"material_id": ["a"]}))
-    assert folder.status().datasets["oxides"].shards.failed == 1
-
-
-def test_links_to_nowhere_sockets_and_folders_are_no_files(folder, monkeypatch):
-    for job in folder.shards:
-        (folder.top / job["output"]).parent.mkdir(parents=True, exist_ok=True)
-    (folder.top / folder.shards[0]["output"]).symlink_to("nowhere")
-    (folder.top / folder.shards[1]["output"]).mkdir()
-    monkeypatch.chdir(folder.top / "out/dft/oxides")  # names of sockets must be short
-    with socket.socket(socket.AF_UNIX) as bound:
-        bound.bind("0002.parquet")
-    monkeypatch.chdir(folder.top)
-    for i in range(4):
-        (folder.top / folder.shards[i]["log"]).mkdir(parents=True)
-    shards = folder.status().datasets["oxides"].shards
-    assert (shards.done, shards.failed) == (0, 1)
-
-
-def test_folders_that_must_not_be_read_are_named(folder, monkeypatch):
-    folder.finish(folder.shards[0], ["ok"] * 4)
-    scandir = os.scandir
-
-    def refuse(path):
-        if str(path).endswith("out/dft/oxides"):
-            raise PermissionError(13, "Permission denied", path)
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
-    page = render(folder.status())
-    assert "out/dft/oxides: Permission denied" in page
-
-
-def test_rubbish_in_logs_never_reaches_the_terminal(folder):
-    job = folder.shards[0]
-    text = f"{STAMP} [1/4] \x1b[2Jmp\x07-1 failed 1.0 s: \x1b]52;c;eA==\x07odd \x9b31m\x00name\r\n"
-    folder.write(job["log"], text.encode() + b"\xff\xfe\x1b[\x00")
-    folder.write(folder.trainings[0]["log"], b"\nrhoflow: \x1b[31m\xff\xfe\x08bad\n")
-    page = render(folder.status())
-    assert all(c == "\n" or c.isprintable() for c in page)
-    assert "odd name" in page
-    assert "(e.g. mp -1)" in page
-
-
-def test_a_huge_log_is_read_from_its_end_alone(folder):
-    job = folder.shards[0]
-    path = folder.write(job["log"], "")
-    with path.open("r+b") as stream:
-        stream.truncate(10**11)  # no room is taken, but reading it would last for hours
-        stream.seek(0, os.SEEK_END)
-        stream.write(f"\n{lines_of('ok 1.0 s', 'ok 1.0 s')}".encode())
-    began = time.monotonic()
-    assert folder.status().datasets["oxides"].structures.done == 2
-    assert time.monotonic() - began < 5
-
-
-def test_rubbish_among_markers_locks_and_checkpoints(folder):
-    for name in ("migration_underway", "@@@@", "not base64 ✓", "AAAA=A", "____"):
-        folder.write(f".snakemake/incomplete/{name}", b"\xff")
-    folder.write(".snakemake/incomplete/@aa/@bb/cc", "")
-    folder.lock(ago=10)
-    folder.mark(folder.trainings[0], ago=5)
-    folder.write(folder.trainings[0]["log"], "", ago=1)
-    for name, content in {"a": b"", "b": b"PK\x03\x04", "c": json.dumps({}).encode()}.items():
-        folder.write(f"out/training/{name}.npz", content)
-    np.savez("out/training/d.npz", history=np.float64(3))
-    np.savez("out/training/e.npz", other=np.zeros(3))
-    status = folder.status()
-    assert status.epochs == ()
-    assert status.studies["paper"].trainings.running == 1
-
-
-def test_files_from_the_future_are_said_and_tell_no_rate(folder):
-    folder.lock(ago=-500)
-    for job in folder.shards[:3]:
-        folder.finish(job, ["ok"] * 4, ago=-86_400)
-    folder.mark(folder.shards[3], ago=-600)
-    folder.write(folder.shards[3]["log"], lines_of("ok 1.0 s"), ago=-700)
-    status = folder.status()
-    assert status.datasets["oxides"].rest.hours is None
-    assert "a clock was wrong" in " ".join(render(status).split())
-
-
-def test_a_file_that_is_removed_while_it_is_looked_at_is_absent(folder):
-    folder.write("out/x", "content")
-    tree = Tree()
-    tree.folder("out")
-    (folder.top / "out/x").unlink()
-    assert tree.mtime("out/x") is None
-    assert tree.tail("out/x") == ""
-
-
-# the page ----------------------------------------------------------------------------------
-
-
-def test_the_page_fits_80_columns_with_every_column_and_large_numbers(folder):
-    layout = folder.layout()
-    data, paper = layout["datasets"]["oxides"], layout["studies"]["paper"]
-    layout["datasets"] = {"d" * 40: {**data, "size": 150_000, "shard_size": 40_000}}
-    layout["studies"] = {"s" * 40: paper}
-    a, b, c, d = folder.shards
-    folder.lock(ago=3600)
-    folder.finish(a, ["ok", "not_converged"])
-    folder.mark(b, ago=10)
-    folder.write(b["log"], lines_of(), ago=1)
-    folder.mark(c, ago=10)
-    folder.write(d["log"], lines_of("ok 1.0 s"), ago=1)
-    page = render(read(layout, NOW))
-    assert max(len(line) for line in page.splitlines()) <= 80
-    header = page.splitlines()[2].split()
-    assert " ".join(header[2:]) == "all done not conv. failed running queued stopped waiting"
-    starts = [
-        line for line in page.splitlines() if line.lstrip().startswith(("structures", "shards"))
-    ]
-    assert len({len(line) for line in starts}) == 1
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (-5, "0 s"), (12.4, "12 s"), (59.9, "60 s"), (61, "1 min"), (3599, "1 h"),
-        (7800, "2 h 10 min"), (48 * 3600, "2 d"), (100 * 3600, "4 d 4 h"),
-    ],
-)  # fmt: skip
-def test_durations_are_for_people(seconds, text):
-    assert duration(seconds) == text
-
-
-def test_a_stream_that_cannot_write_a_letter_gets_a_question_mark():
-    raw = BytesIO()
-    stream = TextIOWrapper(raw, encoding="ascii")
-    show("Å and ok\n", stream)
-    assert raw.getvalue() == b"? and ok\n"
-    stream.close()
-
-
-def test_escapes_of_every_kind_are_stripped():
-    for escape in (
-        "\x1b[1;31m",
-        "\x1b]0;t\x07",
-        "\x1b]8;;x\x1b\\",
-        "\x1bPq\x1b\\",
-        "\x9b2J",
-        "\x1bc",
-    ):
-        assert clean(f"a{escape}b") == "ab", repr(escape)
-    assert clean("a\r\n\tb\u2066c") == "a b c"

@@ -28,6 +28,21 @@ class TrainingJob(Spec):
     checkpoints: str = Field(description="Folder in which trainings keep their state.")
     threads: int = Field(default=1, ge=1, description="Cores of all its processes together.")
 
+    @classmethod
+    def of(cls, task: str, rule: Any) -> "TrainingJob":
+        """A job from what a script is told of its rule: input, output, params and the rest."""
+        return cls.model_validate(
+            {
+                "task": task,
+                "input": dict(rule.input.items()),
+                "output": dict(rule.output.items()),
+                "params": rule.params.spec,
+                "wildcards": dict(rule.wildcards.items()),
+                "checkpoints": rule.params.checkpoints,
+                "threads": rule.threads,
+            }
+        )
+
     def files(self, name: str) -> list[str]:
         """The files of an input that may have several."""
         found = self.input[name]
