@@ -17,7 +17,17 @@ PACKAGE = ROOT / "workflow" / "rhoflow"
 
 # From the ground up; a module imports from lower floors or from its own room.
 FLOORS = [
-    {"crystal", "density", "errors", "evaluation", "processes", "slurm", "spec", "training"},
+    {
+        "crystal",
+        "density",
+        "errors",
+        "evaluation",
+        "molecule",
+        "processes",
+        "slurm",
+        "spec",
+        "training",
+    },
     {"descriptors", "tables", "vasp"},
     {"io"},
     {"checkpoints", "dft", "figures", "models", "structures"},

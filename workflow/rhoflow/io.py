@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from rhoflow import __version__
 from rhoflow.density.spectrum import Spectrum
 from rhoflow.descriptors.base import VectorSet, stack_padded
+from rhoflow.descriptors.geometry import MoleculeSet
 from rhoflow.descriptors.r3dvs import SpotSet
 from rhoflow.errors import DataError, RhoflowError
 from rhoflow.tables import ARCHIVE, ARCHIVE_NEEDS
@@ -373,9 +374,45 @@ def read_vectors(paths: Iterable[PathLike]) -> VectorSet:
     )
 
 
-def read_descriptors(paths: Sequence[PathLike]) -> VectorSet | SpotSet:
-    """Read the shards of a descriptor of either kind: spots (``.npz``) or vectors."""
-    return read_spots(paths) if str(paths[0]).endswith(".npz") else read_vectors(paths)
+def write_geometry(
+    path: PathLike, molecules: MoleculeSet, *, spec: Mapping[str, Any] | None = None
+) -> None:
+    """Write one shard of molecules' elements and positions."""
+    write_arrays(
+        path,
+        {
+            "material_id": np.asarray(molecules.ids, dtype=str),
+            "offsets": molecules.offsets,
+            "numbers": molecules.numbers,
+            "positions": molecules.positions,
+            "charges": molecules.charges,
+        },
+        _metadata(spec),
+    )
+
+
+def read_geometry(paths: Iterable[PathLike]) -> MoleculeSet:
+    """Read the shards of molecules' elements and positions and join them in the given order."""
+    names = list(paths)
+    fields = ("material_id", "offsets", "numbers", "positions", "charges")
+    shards = [_checked(path, fields) for path in names]
+    _refuse_mixed(names, [meta.get("spec") for _, meta in shards])
+    sizes = np.concatenate([np.diff(a["offsets"]) for a, _ in shards])
+    return MoleculeSet(
+        ids=tuple(str(i) for a, _ in shards for i in a["material_id"]),
+        offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        numbers=np.concatenate([a["numbers"] for a, _ in shards]),
+        positions=np.concatenate([a["positions"] for a, _ in shards]),
+        charges=np.concatenate([a["charges"] for a, _ in shards]),
+    )
+
+
+def read_descriptors(paths: Sequence[PathLike]) -> VectorSet | SpotSet | MoleculeSet:
+    """Read the shards of a descriptor: vectors (``.parquet``), spots or molecules (``.npz``)."""
+    if not str(paths[0]).endswith(".npz"):
+        return read_vectors(paths)
+    kind = (read_spec(paths[0]) or {}).get("kind")
+    return read_geometry(paths) if kind == "geometry" else read_spots(paths)
 
 
 def read_text(path: PathLike) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rhoflow.descriptors.base import DescriptorSet
-from rhoflow.errors import ConfigError
+from rhoflow.errors import ConfigError, DataError
 from rhoflow.spec import Spec
 
 if TYPE_CHECKING:
@@ -28,17 +28,48 @@ class Fitted(Protocol[Inputs]):
         ...
 
 
+class Kept(Fitted[Inputs], Protocol[Inputs]):
+    """A trained network that can be kept and used again, as a descriptor say."""
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All that its ``restore`` needs besides the settings, by flat names."""
+        ...
+
+    def features(self, inputs: Inputs, /) -> NDArray[np.float64]:
+        """(n, d) what the first network's last layer reads of n structures."""
+        ...
+
+
+def nested(**parts: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Arrays of several parts under flat names: PART/NAME."""
+    return {f"{part}/{name}": a for part, arrays in parts.items() for name, a in arrays.items()}
+
+
+def part(arrays: Mapping[str, NDArray[Any]], name: str) -> dict[str, NDArray[Any]]:
+    """The arrays of one part of ``nested``.
+
+    Raises:
+        DataError: there is none.
+    """
+    found = {n.removeprefix(f"{name}/"): a for n, a in arrays.items() if n.startswith(f"{name}/")}
+    if not found:
+        raise DataError(f"a kept network lacks '{name}'; delete its file and run snakemake again")
+    return found
+
+
 @dataclass(frozen=True)
 class Start:
-    """How a fit begins: the seeds of its networks, and where trainings keep their state.
+    """What a fit is told beside its data: seeds, where trainings keep their state, extensivity.
 
     Attributes:
         seeds: one network each; models without randomness are fitted once, whatever the seeds.
         checkpoints: gives the checkpoint of a training by a digest of all that decides it.
+        extensive: (targets,) whether each target grows with the size of a molecule; empty: none.
     """
 
     seeds: tuple[int, ...] = (0,)
     checkpoints: "Callable[[str], Checkpoint] | None" = None
+    extensive: tuple[bool, ...] = ()
 
     def checkpoint(
         self, specs: Sequence[Spec], inputs: DescriptorSet, y: NDArray[np.float64]
@@ -54,7 +85,7 @@ class Start:
         settings: list[Any] = [spec.model_dump(mode="json") for spec in specs]
         # A training that began on another device or version would end between the two.
         machine = [torch.__version__, str(pick_device()), world_size()]
-        data = [self.seeds, inputs.ids, inputs.fingerprint(), y.shape]
+        data = [self.seeds, self.extensive, inputs.ids, inputs.fingerprint(), y.shape]
         known = json.dumps([settings, machine, data])
         return self.checkpoints(hashlib.sha256(known.encode() + y.tobytes()).hexdigest())
 
@@ -89,6 +120,17 @@ class Standardiser:
         # A column of equal numbers has a spread of its rounding, which must not become the unit.
         varies = spread > 1e-12 * np.abs(y).max(axis=0)
         self.scale = np.where(varies, spread, 1.0)
+
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        """Mean and scale, from which ``known`` makes it again."""
+        return {"mean": self.mean, "scale": self.scale}
+
+    @classmethod
+    def known(cls, arrays: Mapping[str, NDArray[np.float64]]) -> "Standardiser":
+        """The standardiser with this mean and this scale."""
+        standardiser = cls(np.zeros((1, len(arrays["mean"]))))
+        standardiser.mean, standardiser.scale = arrays["mean"], arrays["scale"]
+        return standardiser
 
     def forward(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Targets with zero mean and unit variance over the training set."""

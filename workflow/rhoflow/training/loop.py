@@ -27,12 +27,12 @@ class Batch:
     """One step's input to the network and what it should answer.
 
     Attributes:
-        inputs: of the samples that this process works through.
+        inputs: of the samples that this process works through: a tensor, or several in a tuple.
         targets: of the same.
         weight: these samples over those of the global batch, which a group shares.
     """
 
-    inputs: torch.Tensor
+    inputs: Any
     targets: torch.Tensor
     weight: float = 1.0
 
@@ -127,14 +127,16 @@ def _epoch_seed(seed: int, epoch: int, group: Group) -> int:
 
 
 def learning_rate(spec: OptimiserSpec, epoch: int) -> float:
-    """The rate of an epoch, on a half cosine from the first to the last."""
+    """The rate of an epoch: on a half cosine from the first to the last, or halved so far."""
+    if spec.halve_every is not None:
+        return spec.learning_rate * 0.5 ** (epoch // spec.halve_every)
     last = spec.learning_rate * spec.final_rate
     share = (1 + math.cos(math.pi * epoch / spec.epochs)) / 2
     return last + (spec.learning_rate - last) * share
 
 
 def _step(
-    model: Callable[[torch.Tensor], torch.Tensor],
+    model: Callable[[Any], torch.Tensor],
     batch: Batch,
     loss: Loss,
     optimiser: torch.optim.Optimizer,
@@ -143,7 +145,7 @@ def _step(
 ) -> torch.Tensor:
     """One step of the optimiser; the mean loss of this process's samples."""
     optimiser.zero_grad(set_to_none=True)
-    with autocast(batch.inputs.device, spec):
+    with autocast(batch.targets.device, spec):
         prediction = model(batch.inputs)
     value = loss(prediction.float(), batch.targets)
     # A group averages gradients over its processes, whatever number of samples each has.

@@ -8,7 +8,7 @@ from rhoflow.spec import Spec
 
 
 class OptimiserSpec(Spec):
-    """How a network is optimised: Adam with a learning rate that falls along a half cosine."""
+    """How a network is optimised: Adam, its learning rate on a half cosine or halved in steps."""
 
     epochs: int = Field(default=60, ge=1, le=100_000, description="Passes over the training set.")
     batch_size: int = Field(default=64, ge=1, le=65_536, description="Samples a step.")
@@ -17,7 +17,13 @@ class OptimiserSpec(Spec):
         default=0.01,
         gt=0,
         le=1,
-        description="Last learning rate as a share of the first.",
+        description="Last learning rate as a share of the first, at the end of a half cosine.",
+    )
+    halve_every: int | None = Field(
+        default=None,
+        ge=1,
+        description="Epochs after which the learning rate is halved, again and again; null: it "
+        "falls along a half cosine to `final_rate`.",
     )
     weight_decay: float = Field(default=0.0, ge=0, le=1, description="Weight decay (AdamW).")
     precision: Literal["float32", "bfloat16"] = Field(

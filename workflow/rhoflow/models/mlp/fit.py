@@ -1,6 +1,7 @@
 """The network, its training and prediction."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,11 +9,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rhoflow.descriptors.base import VectorSet
-from rhoflow.models.base import Standardiser, Start
+from rhoflow.models.base import Standardiser, Start, nested, part
 from rhoflow.models.mlp.spec import MLPSpec
 from rhoflow.training import distributed
 from rhoflow.training.devices import make_deterministic, pick_device
-from rhoflow.training.ensemble import Ensemble, seeded
+from rhoflow.training.ensemble import Ensemble, rebuilt, seeded
 from rhoflow.training.loop import Batch, train
 from rhoflow.training.losses import sum_of_mean_squares
 
@@ -40,6 +41,29 @@ class FittedMLP:
         with torch.no_grad():
             x = torch.from_numpy(self.inputs.forward(inputs.values)).float().to(device)
             return self.targets.inverse(self.model(x).cpu().numpy().astype(np.float64))
+
+    def features(self, inputs: VectorSet) -> NDArray[np.float64]:
+        """(n, units) what the first network's last layer reads."""
+        network = self.model.network(0).eval()
+        assert isinstance(network, nn.Sequential)
+        with torch.no_grad():
+            x = torch.from_numpy(self.inputs.forward(inputs.values)).float()
+            return network[:-1](x.to(self.model.weights[0].device)).cpu().numpy().astype(np.float64)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Weights and scales."""
+        return nested(
+            weights=self.model.arrays(), inputs=self.inputs.arrays(), targets=self.targets.arrays()
+        )
+
+
+def restore(spec: MLPSpec, arrays: Mapping[str, NDArray[Any]]) -> FittedMLP:
+    """The networks that ``FittedMLP.arrays`` tells."""
+    inputs, targets = (Standardiser.known(part(arrays, n)) for n in ("inputs", "targets"))
+    model = rebuilt(
+        lambda: dense_network(spec, len(inputs.mean), len(targets.mean)), part(arrays, "weights")
+    )
+    return FittedMLP(model.to(pick_device()), inputs, targets)
 
 
 def fit(spec: MLPSpec, inputs: VectorSet, y: NDArray[np.float64], start: Start) -> FittedMLP:
