@@ -16,7 +16,7 @@ io.start_log(snakemake.log[0], show="rhoflow.dft")
 made_with = snakemake.params.spec
 settings = {**made_with, **snakemake.params.site}
 spec = load_engine(made_with["kind"]).SPEC.model_validate(settings)
-structures = io.read_table(snakemake.input.structures, tables.STRUCTURES)
+structures = io.read_table(snakemake.input.structures, tables.NAMES)
 elements = sorted({str(s) for symbols in structures["symbols"] for s in symbols})
 atoms = run_atoms(
     elements,

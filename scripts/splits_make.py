@@ -16,12 +16,16 @@ params = snakemake.params.spec
 spec = LearningCurveSpec.model_validate(params["protocol"])
 targets = io.read_table(snakemake.input.targets, tables.TARGET_TABLE)
 usable = targets.dropna(subset=list(params["targets"]))["material_id"]
-structures = io.read_table(snakemake.input.structures, tables.STRUCTURES)
-formulas = dict(zip(structures["material_id"], structures["formula"], strict=True))
+structures = io.read_table(snakemake.input.structures, tables.NAMES)
+formulas, sizes = (
+    dict(zip(structures["material_id"], structures[column], strict=True))
+    for column in ("formula", "n_atoms")
+)
 splits = draw(
     list(usable),
     spec,
     study=snakemake.wildcards.study,
     groups=formulas if spec.keep_together == "formula" else None,
+    sizes=sizes,
 )
 io.write_table(snakemake.output.splits, splits, tables.SPLITS, spec=params)

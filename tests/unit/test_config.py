@@ -78,7 +78,11 @@ def test_shipped_configs_are_valid(path):
             r"unknown name 'band_gap'; did you mean 'band_gap_ev'",
         ),
         ("studies.tiny.arms.soap.model", "ridg", r"arms\.soap\.model: .*did you mean 'ridge'"),
-        ("studies.tiny.arms.soap.model", "cnn", r"model 'cnn' \(cnn3d\) reads r3dvs, but .* soap"),
+        (
+            "studies.tiny.arms.soap.model",
+            "cnn",
+            r"model 'cnn' \(cnn3d\) reads spots \(r3dvs\), but .*soap",
+        ),
         ("studies.tiny.arms.r3dvs.model", "ridge", r"model 'ridge' \(krr\) reads vectors, but"),
         ("studies.tiny.protocol.test_size", 4, r"need 7 structures, but .*selection\.size is 4"),
         ("studies.tiny.protocol.train_sizes", [3, 2], r"train_sizes: expected ascending"),
@@ -125,7 +129,7 @@ def test_all_mistakes_are_reported_at_once(raw):
 
 def test_shards_follow_from_the_config(raw):
     config = load(raw)
-    assert config.datasets["mini"].n_shards == 2
+    assert config.n_shards("mini") == 2
     assert config.descriptors_of_kind("r3dvs") == ["r3dvs"]
 
 

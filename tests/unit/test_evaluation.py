@@ -132,7 +132,7 @@ def predictions(errors: dict[str, list[float]], train_size: int = 100) -> pd.Dat
         "y_true",
         "y_pred",
     ]
-    return pd.DataFrame(rows, columns=columns).assign(pose_std=np.nan)
+    return pd.DataFrame(rows, columns=columns).assign(part="test", pose_std=np.nan)
 
 
 def test_scores_of_known_errors():

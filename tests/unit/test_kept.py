@@ -61,3 +61,12 @@ def test_scales_are_put_back_as_they_were():
     scale = Standardiser(np.array([[1.0, 5.0], [3.0, 5.0]]))
     again = Standardiser.known(scale.arrays())
     np.testing.assert_array_equal(again.forward(np.array([[3.0, 6.0]])), [[1.0, 1.0]])
+
+
+def test_a_component_that_hardly_varied_in_training_does_not_answer_alone(vectors):
+    values = vectors.values.copy()
+    values[:, 3] = 1e-20 * values[:, 3]
+    y = values[:, :1]
+    network = fit(SPEC, VectorSet(vectors.ids, values), y, Start())
+    values[0, 3] = 1.0
+    assert np.abs(network.predict(VectorSet(vectors.ids, values))).max() < 100

@@ -24,6 +24,7 @@ from rhoflow.evaluation.known import (
 )
 from rhoflow.figures.known import known_figure
 from rhoflow.figures.style import render
+from rhoflow.properties import TARGETS
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,7 +92,7 @@ def test_volumes_follow_from_lattice_constants(shipped):
 
 def test_units_are_those_of_the_targets():
     for column, (_, unit) in QUANTITIES.items():
-        assert tables.TARGETS[column].unit == unit
+        assert TARGETS[column].unit == unit
 
 
 def test_values_of_a_known_oxide_are_compared(mgo, shipped):

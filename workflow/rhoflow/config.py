@@ -5,33 +5,36 @@ one ``ConfigError`` that names every wrong key, its value, what was expected and
 valid key. Nothing of the workflow runs before that.
 """
 
-import re
 from collections.abc import Iterable, Mapping
-from typing import Any, get_args, get_origin
+from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import Field, ValidationError, model_validator
 
+from rhoflow.config_errors import explain
 from rhoflow.density.store import DensitySpec
+from rhoflow.descriptors.pretrained import PretrainedSpec
 from rhoflow.descriptors.r3dvs import R3DVSSpec
 from rhoflow.descriptors.r3dvs_power import R3DVSPowerSpec
-from rhoflow.descriptors.registry import DescriptorSpec
+from rhoflow.descriptors.registry import DescriptorSpec, OfMolecules
+from rhoflow.dft.base import MOLECULE_ENGINES
 from rhoflow.dft.registry import EngineSpec
 from rhoflow.errors import ConfigError, did_you_mean
 from rhoflow.models.base import devices
-from rhoflow.models.registry import ModelSpec, is_random, reads_spots, reads_vectors
+from rhoflow.models.registry import ModelSpec, can_be_kept, gives, is_random, reads
+from rhoflow.properties import TARGETS
 from rhoflow.spec import Spec
+from rhoflow.structures.molecule_select import MoleculeSelectionSpec
+from rhoflow.structures.molecule_sources import MoleculeSourceSpec
 from rhoflow.structures.select import SelectionSpec
 from rhoflow.structures.sources import SourceSpec
-from rhoflow.study import NEEDS_VOXELS, ComparisonSpec, Name, StudySpec, with_scans
-from rhoflow.tables import TARGETS
+from rhoflow.study import NEEDS_VOXELS, ArmSpec, ComparisonSpec, Name, StudySpec, with_scans
 
 RESERVED = ("all", "studies", "done")
 TOGETHER = "together"
 
 
 class DatasetSpec(Spec):
-    """A set of structures and how they are computed."""
+    """A set of crystals and how they are computed."""
 
     source: SourceSpec = Field(description="Where structures come from.")
     selection: SelectionSpec = Field(description="Filters and random sample.")
@@ -43,17 +46,34 @@ class DatasetSpec(Spec):
         description="Structures that one job works through; 20 to 30 on a cluster.",
     )
 
-    @property
-    def n_shards(self) -> int:
-        """Number of shards, from the config alone."""
-        return -(-self.selection.size // self.shard_size)
+
+class MoleculesSpec(Spec):
+    """A set of molecules and how they are computed."""
+
+    source: MoleculeSourceSpec = Field(description="Where molecules come from.")
+    selection: MoleculeSelectionSpec = Field(description="Filters and random sample.")
+    engine: Name = Field(description="Name of an entry under `engines`, one for molecules.")
+    shard_size: int = Field(
+        default=200,
+        ge=1,
+        le=100_000,
+        description="Molecules that one job works through; 100 to 500 where they are computed.",
+    )
+
+
+AnySet = DatasetSpec | MoleculesSpec
 
 
 class WorkflowConfig(Spec):
     """The whole config file."""
 
-    datasets: dict[Name, DatasetSpec] = Field(description="Sets of structures.")
-    engines: dict[Name, EngineSpec] = Field(description="How densities are computed.")
+    datasets: dict[Name, DatasetSpec] = Field(
+        default_factory=dict, description="Sets of crystals, by name."
+    )
+    molecules: dict[Name, MoleculesSpec] = Field(
+        default_factory=dict, description="Sets of molecules, by name."
+    )
+    engines: dict[Name, EngineSpec] = Field(description="How structures are computed.")
     density: DensitySpec = Field(
         default_factory=lambda: DensitySpec(), description="What is kept of a density."
     )
@@ -84,20 +104,25 @@ class WorkflowConfig(Spec):
 
     def _unknown_names(self) -> Iterable[str]:
         """Names that are taken, or point to no entry of the config."""
-        for name in (*self.datasets, *self.studies):
+        if not self.sets:
+            yield "datasets, molecules: the config has neither; give at least one set of structures"
+        for name in (*self.datasets, *self.molecules, *self.studies):
             if name in RESERVED:
                 yield f"'{name}' is a name of the workflow's own; choose another"
-        for name, data in self.datasets.items():
-            yield from _known(f"datasets.{name}.engine", data.engine, self.engines)
-            if data.engine in self.engines:
-                yield from _takes_finished(name, data, self.engines[data.engine])
+        for name in self.datasets.keys() & self.molecules.keys():
+            yield f"'{name}' stands under datasets and under molecules; choose another name for one"
+        for section, sets in (("datasets", self.datasets), ("molecules", self.molecules)):
+            for name, data in sets.items():
+                yield from _known(f"{section}.{name}.engine", data.engine, self.engines)
+                if data.engine in self.engines:
+                    yield from _engine_problems(section, name, data, self.engines[data.engine])
         for name, comparison in self.comparisons.items():
             here = f"comparisons.{name}"
             yield from _known(f"{here}.dataset", comparison.dataset, self.datasets)
             yield from _known(f"{here}.reference", comparison.reference, self.datasets)
         for name, study in self.studies.items():
             here = f"studies.{name}"
-            yield from _known(f"{here}.dataset", study.dataset, self.datasets)
+            yield from _known(f"{here}.dataset", study.dataset, self.sets)
             for target in study.targets:
                 yield from _known(f"{here}.targets", target, TARGETS)
             for other in study.includes:
@@ -133,69 +158,119 @@ class WorkflowConfig(Spec):
                 if claim.target not in (study.arms[arm].targets or study.targets):
                     yield f"studies.{name}.claims.{i}: arm '{arm}' does not learn {claim.target}"
         for arm, spec in study.arms.items():
-            if study.protocol.kind == "classification" and spec.residual_of:
-                yield f"studies.{name}.arms.{arm}.residual_of: classes have no residual"
-            if spec.residual_of and study.arms[spec.residual_of].residual_of:
-                yield (
-                    f"studies.{name}.arms.{arm}.residual_of: '{spec.residual_of}' learns a "
-                    "residual itself; name an arm that does not"
-                )
-            try:
-                devices(*self.models_of(study, arm))
-            except ConfigError as error:
-                yield f"studies.{name}.arms.{arm}: {error}"
-            descriptor, model = self.descriptors[spec.descriptor], self.models[spec.model]
-            if reads_spots(model) and not isinstance(descriptor, R3DVSSpec):
-                yield (
-                    f"studies.{name}.arms.{arm}: model '{spec.model}' ({model.kind}) reads r3dvs, "
-                    f"but descriptor '{spec.descriptor}' is of kind {descriptor.kind}"
-                )
-            if reads_vectors(model) and isinstance(descriptor, R3DVSSpec):
-                yield (
-                    f"studies.{name}.arms.{arm}: model '{spec.model}' ({model.kind}) reads "
-                    f"vectors, but descriptor '{spec.descriptor}' is of kind r3dvs"
-                )
-            reciprocal = isinstance(descriptor, R3DVSSpec | R3DVSPowerSpec)
-            if reciprocal and descriptor.g_cut > self.density.g_store:
-                yield (
-                    f"density.g_store is {self.density.g_store:g} 1/Å, but descriptor "
-                    f"'{spec.descriptor}' needs g_cut = π/δL* = {descriptor.g_cut:.3f} 1/Å"
-                )
+            yield from self._arm_problems(f"studies.{name}.arms.{arm}", study, arm, spec)
+
+    def _arm_problems(self, here: str, study: StudySpec, arm: str, spec: ArmSpec) -> Iterable[str]:
+        """What of an arm does not fit together, or does not fit its study."""
+        if study.protocol.kind == "classification" and spec.residual_of:
+            yield f"{here}.residual_of: classes have no residual"
+        if spec.residual_of and study.arms[spec.residual_of].residual_of:
+            yield (
+                f"{here}.residual_of: '{spec.residual_of}' learns a residual itself; name an arm "
+                "that does not"
+            )
+        try:
+            devices(*self.models_of(study, arm))
+        except ConfigError as error:
+            yield f"{here}: {error}"
+        descriptor, model = self.descriptors[spec.descriptor], self.models[spec.model]
+        wanted, given = reads(model), gives(descriptor)
+        if wanted not in (given, "anything"):
+            yield (
+                f"{here}: model '{spec.model}' ({model.kind}) reads {wanted}, but descriptor "
+                f"'{spec.descriptor}' ({descriptor.kind}) gives {given}"
+            )
+        held = "molecules" if study.dataset in self.molecules else "crystals"
+        meant = "molecules" if isinstance(descriptor, OfMolecules) else "crystals"
+        if held != meant:
+            yield (
+                f"{here}: descriptor '{spec.descriptor}' ({descriptor.kind}) is one of {meant}, "
+                f"but '{study.dataset}' holds {held}"
+            )
+        if spec.keep and (not can_be_kept(model) or spec.residual_of or spec.learns == "each"):
+            yield (
+                f"{here}.keep: expected an mlp, a qdf or a gcn that learns all its targets "
+                "together, and no residual"
+            )
+        if isinstance(descriptor, PretrainedSpec):
+            yield from self._pretrained_problems(spec.descriptor, descriptor)
+        reciprocal = isinstance(descriptor, R3DVSSpec | R3DVSPowerSpec)
+        if reciprocal and descriptor.g_cut > self.density.g_store:
+            yield (
+                f"density.g_store is {self.density.g_store:g} 1/Å, but descriptor "
+                f"'{spec.descriptor}' needs g_cut = π/δL* = {descriptor.g_cut:.3f} 1/Å"
+            )
+
+    def _pretrained_problems(self, name: str, spec: PretrainedSpec) -> Iterable[str]:
+        """A network that is not there, or is not kept."""
+        here = f"descriptors.{name}"
+        if spec.study not in self.studies:
+            yield from _known(f"{here}.study", spec.study, self.studies)
+            return
+        arms = self.studies[spec.study].arms
+        yield from _known(f"{here}.arm", spec.arm, arms)
+        if spec.arm in arms and not arms[spec.arm].keep:
+            yield f"{here}.arm: studies.{spec.study}.arms.{spec.arm} must say `keep: true`"
+        elif spec.arm in arms and self.descriptors[arms[spec.arm].descriptor].kind == spec.kind:
+            yield f"{here}.arm: '{spec.arm}' reads a pretrained descriptor itself; name another arm"
 
     def _figure_problems(self, name: str, study: StudySpec) -> Iterable[str]:
         """Figures of something that no arm of the study has."""
         arms = study.arms.values()
         kinds = {self.descriptors[a.descriptor].kind for a in arms}
+        if "density_map" in study.drawn():
+            data = self.molecules.get(study.dataset)
+            if data is None or self.engines[data.engine].kind != "pyscf":
+                yield (
+                    f"studies.{name}.figures: density_map compares with an engine's orbitals, so "
+                    "the data set must be one of molecules whose engine is a pyscf"
+                )
+            if not self.mapped_arms(name):
+                yield f"studies.{name}.figures: density_map needs a qdf arm with `keep: true`"
         voxels = [figure for figure in study.drawn() if figure in NEEDS_VOXELS]
         if voxels and "r3dvs" not in kinds:
             yield (
                 f"studies.{name}.figures: {', '.join(voxels)} need an arm with an r3dvs descriptor"
             )
         if "architecture" in study.drawn() and not any(
-            reads_spots(self.models[a.model]) for a in arms
+            reads(self.models[a.model]) == "spots (r3dvs)" for a in arms
         ):
             yield f"studies.{name}.figures: architecture needs an arm whose model is a cnn3d"
 
     def _size_problems(self, name: str, study: StudySpec) -> Iterable[str]:
         """A protocol that asks for more structures than its data set has."""
-        here, size = f"studies.{name}.protocol", self.datasets[study.dataset].selection.size
+        here, size = f"studies.{name}.protocol", self.sets[study.dataset].selection.size
         protocol = study.protocol
         if protocol.kind == "classification":
             if protocol.classes > size:
                 yield (
                     f"{here}.classes: {protocol.classes} materials, but "
-                    f"datasets.{study.dataset}.selection.size is {size}"
+                    f"{self.section(study.dataset)}.selection.size is {size}"
                 )
             for arm, spec in study.arms.items():
-                if not reads_spots(self.models[spec.model]):
+                if reads(self.models[spec.model]) != "spots (r3dvs)":
                     yield f"studies.{name}.arms.{arm}.model: a classification needs a cnn3d"
             return
         needed = max(protocol.train_sizes) + protocol.test_size
         if needed > size:
             yield (
                 f"{here}: the largest of train_sizes and test_size need {needed} "
-                f"structures, but datasets.{study.dataset}.selection.size is {size}"
+                f"structures, but {self.section(study.dataset)}.selection.size is {size}"
             )
+
+    @property
+    def sets(self) -> dict[str, AnySet]:
+        """All sets of structures by name: crystals, then molecules."""
+        return {**self.datasets, **self.molecules}
+
+    def section(self, dataset: str) -> str:
+        """Where a set of structures stands in the config."""
+        return f"{'molecules' if dataset in self.molecules else 'datasets'}.{dataset}"
+
+    def n_shards(self, dataset: str) -> int:
+        """Number of shards of a set of structures, from the config alone."""
+        data = self.sets[dataset]
+        return -(-data.selection.size // data.shard_size)
 
     def tasks(self, study: str, arm: str) -> dict[str, tuple[str, ...]]:
         """The trainings of an arm by name, each with the targets that it learns.
@@ -231,16 +306,25 @@ class WorkflowConfig(Spec):
             node = node[part] if isinstance(node, Mapping) else getattr(node, part)
         return node
 
+    def mapped_arms(self, study: str) -> list[str]:
+        """Arms of a study whose network is kept and has a density."""
+        arms = self.studies[study].arms
+        return [n for n, a in arms.items() if a.keep and self.models[a.model].kind == "qdf"]
+
     def descriptors_of_kind(self, kind: str) -> list[str]:
         """Names of the descriptors of one kind."""
         return [name for name, spec in self.descriptors.items() if spec.kind == kind]
 
 
-def _takes_finished(name: str, data: DatasetSpec, engine: EngineSpec) -> Iterable[str]:
-    """Engines that take finished calculations need the source that knows where they are."""
+def _engine_problems(section: str, name: str, data: AnySet, engine: EngineSpec) -> Iterable[str]:
+    """An engine that is not for these structures, or takes finished calculations of others."""
+    here = f"{section}.{name}"
+    if (section == "molecules") != (engine.kind in MOLECULE_ENGINES):
+        what = "molecules" if engine.kind in MOLECULE_ENGINES else "crystals"
+        yield f"{here}.engine: '{data.engine}' ({engine.kind}) computes {what} alone"
+        return
     if engine.kind not in ("archive", "outputs"):
         return
-    here = f"datasets.{name}"
     source = data.source
     if source.kind != engine.kind:
         yield (
@@ -269,7 +353,8 @@ def load(raw: Mapping[str, Any]) -> WorkflowConfig:
     try:
         config = WorkflowConfig.model_validate(dict(raw))
     except ValidationError as error:
-        raise _not_valid(_explain(e) for e in error.errors(include_url=False)) from None
+        lines = [explain(e, WorkflowConfig) for e in error.errors(include_url=False)]
+        raise _not_valid(lines) from None
     pool = {"descriptor": dict(config.descriptors), "model": dict(config.models)}
     try:
         studies = with_scans(config.studies, pool)
@@ -291,76 +376,3 @@ def _not_valid(lines: Iterable[str]) -> ConfigError:
         + "\n".join(f"  {line}" for line in lines)
         + "\nconfig/README.md lists every key with its unit and default."
     )
-
-
-def _explain(error: ErrorDetails) -> str:
-    """One line: where, what was got, what was expected, the nearest valid key."""
-    location = [part for part in error["loc"] if part != "[key]"]
-    owner, shown = _walk(location)
-    where = ".".join(str(part) for part in shown) or "config"
-    if error["type"] == "extra_forbidden":
-        keys = owner.model_fields if owner else ()
-        return f"{where}: unknown key '{shown[-1]}'{did_you_mean(str(shown[-1]), keys)}"
-    if error["type"] == "missing":
-        return f"{where}: this key is required and missing"
-    if error["type"] == "value_error":
-        return re.sub(r"^config: ", "", f"{where}: {error['msg'].removeprefix('Value error, ')}")
-    if error["type"].startswith("union_tag"):
-        given = error["input"].get("kind") if isinstance(error["input"], Mapping) else None
-        kinds = [
-            k.strip(" '") for k in (error.get("ctx") or {}).get("expected_tags", "").split(",")
-        ]
-        hint = did_you_mean(str(given), kinds if kinds != [""] else ())
-        return (
-            f"{where}.kind: {f'unknown kind {given!r}' if given else 'required and missing'}{hint}"
-        )
-    got = repr(error["input"])
-    got = got if len(got) < 80 else got[:77] + "..."
-    return f"{where}: got {got}; {error['msg'][0].lower()}{error['msg'][1:]}"
-
-
-def _walk(location: list[str | int]) -> tuple[type[BaseModel] | None, list[str | int]]:
-    """Follow an error's location through the models.
-
-    Returns:
-        The model that owns the last key, and the location without the tags of unions.
-    """
-    annotation: Any = WorkflowConfig
-    owner: type[BaseModel] | None = None
-    shown: list[str | int] = []
-    for part in location:
-        options = _models(annotation)
-        tagged = [m for m in options if _kind(m) == part]
-        if len(options) > 1 and tagged:
-            annotation = tagged[0]
-            continue
-        shown.append(part)
-        if options:
-            owner = options[0]
-            field = owner.model_fields.get(str(part))
-            annotation = field.annotation if field else None
-        else:
-            annotation = _item(annotation)
-    return owner, shown
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    """The models that an annotation admits."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    if get_origin(annotation) in (dict, tuple, list):
-        return []
-    return [m for a in get_args(annotation) for m in _models(a)]
-
-
-def _item(annotation: Any) -> Any:
-    """What the values of a dict or the items of a tuple are annotated with."""
-    args = get_args(annotation)
-    if get_origin(annotation) is dict:
-        return args[1]
-    return args[0] if args else None
-
-
-def _kind(model: type[BaseModel]) -> str | None:
-    field = model.model_fields.get("kind")
-    return None if field is None else field.default

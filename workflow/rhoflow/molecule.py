@@ -1,5 +1,6 @@
 """One molecule, as every stage after selection sees it."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +41,14 @@ class Molecule:
     def n_electrons(self) -> int:
         """All electrons, those of the cores among them."""
         return int(self.numbers.sum()) - self.charge
+
+    @property
+    def formula(self) -> str:
+        """By Hill: carbon, hydrogen, then the others by the alphabet; without carbon all by it."""
+        counts = Counter(self.symbols)
+        first = [e for e in ("C", "H") if e in counts] if "C" in counts else []
+        elements = first + sorted(counts.keys() - set(first))
+        return "".join(e + (str(counts[e]) if counts[e] > 1 else "") for e in elements)
 
     def to_ase(self) -> Atoms:
         """The same molecule as ASE atoms without a cell."""

@@ -18,12 +18,21 @@ Name = Annotated[str, Field(pattern=NAME)]
 Setting = float | int | str | bool | None
 ProtocolSpec = Annotated[LearningCurveSpec | ClassificationSpec, Field(discriminator="kind")]
 FigureName = Literal[
-    "concept", "architecture", "hartree", "learning_curves", "parity", "scan", "classification"
+    "concept",
+    "architecture",
+    "hartree",
+    "learning_curves",
+    "parity",
+    "scan",
+    "classification",
+    "extrapolation",
+    "density_map",
 ]
 DEFAULT_FIGURES: dict[str, tuple[FigureName, ...]] = {
     "learning_curve": ("learning_curves", "parity"),
     "classification": ("classification",),
 }
+CURVES = ("learning_curves", "parity", "scan", "extrapolation", "density_map")
 NEEDS_VOXELS = ("concept", "architecture", "hartree")
 
 
@@ -62,6 +71,11 @@ class ArmSpec(Spec):
         default=None,
         min_length=1,
         description="Targets of the study that this arm learns; null: all.",
+    )
+    keep: bool = Field(
+        default=False,
+        description="Keep the network of each job's first redraw, trained on the most structures: "
+        "for descriptors of kind pretrained, and for figures of densities.",
     )
     vary: dict[str, Annotated[tuple[Setting, ...], Field(min_length=1)]] = Field(
         default_factory=dict,
@@ -106,8 +120,8 @@ class StudySpec(Spec):
     )
     show_density_of: str | None = Field(
         default=None,
-        description="material_id whose density the concept figure shows; null: the first "
-        "calculation that succeeded.",
+        description="material_id whose density the figures concept and density_map show; null: the "
+        "first calculation that succeeded, of a map the first tested one.",
     )
 
     @model_validator(mode="after")
@@ -119,10 +133,16 @@ class StudySpec(Spec):
             raise ValueError("a classification has no targets, and accuracy_claims for claims")
         if learns and self.accuracy_claims:
             raise ValueError("accuracy_claims are about a classification; use claims")
-        foreign = {"classification"} if learns else {"learning_curves", "parity", "scan"}
+        foreign = {"classification"} if learns else {*CURVES}
         wrong = sorted(foreign & set(self.figures or ()))
         if wrong:
             raise ValueError(f"figures: a {self.protocol.kind} does not have {', '.join(wrong)}")
+        larger = "extrapolation" in self.drawn() or any(c.part == "larger" for c in self.claims)
+        if larger and getattr(self.protocol, "train_max_atoms", None) is None:
+            raise ValueError(
+                "claims about larger structures and the figure extrapolation need "
+                "protocol.train_max_atoms"
+            )
         if "scan" in self.drawn() and not any(arm.vary for arm in self.arms.values()):
             raise ValueError("figures: a scan shows what arms `vary`, but none does")
         return self

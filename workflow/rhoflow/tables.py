@@ -1,7 +1,6 @@
 """Tables that flow between stages: column names with units, Arrow schemas, conversions."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -9,6 +8,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rhoflow.crystal import Crystal
+from rhoflow.molecule import Molecule
+from rhoflow.properties import TARGETS
+
+# What structures and molecules have in common.
+NAMES = pa.schema(
+    [
+        pa.field("material_id", pa.string(), nullable=False),
+        pa.field("formula", pa.string()),
+        pa.field("n_atoms", pa.int32()),
+        pa.field("symbols", pa.list_(pa.string())),
+    ]
+)
 
 STRUCTURES = pa.schema(
     [
@@ -42,7 +53,8 @@ REJECTED = pa.schema(
     ]
 )
 
-DFT_RECORDS = pa.schema(
+# What the records of crystals and of molecules have in common.
+OUTCOMES = pa.schema(
     [
         pa.field("material_id", pa.string(), nullable=False),
         pa.field("status", pa.string(), nullable=False),
@@ -50,6 +62,12 @@ DFT_RECORDS = pa.schema(
         pa.field("engine", pa.string()),
         pa.field("engine_version", pa.string()),
         pa.field("n_atoms", pa.int32()),
+    ]
+)
+
+DFT_RECORDS = pa.schema(
+    [
+        *OUTCOMES,
         pa.field("n_valence_electrons", pa.float64()),
         pa.field("total_energy_ev", pa.float64()),
         pa.field("one_electron_energy_ev", pa.float64()),
@@ -75,6 +93,40 @@ DFT_RECORDS = pa.schema(
         pa.field("eigenvalues_ev", pa.list_(pa.float32())),
         pa.field("occupations", pa.list_(pa.float32())),
         pa.field("forces_ev_per_angstrom", pa.list_(pa.float64())),
+    ]
+)
+
+# Properties that a source of molecules may know, under the names that records give them.
+KNOWN_PROPERTIES = (
+    "total_energy_ev",
+    "atomization_energy_ev",
+    "homo_ev",
+    "lumo_ev",
+    "polarizability_angstrom3",
+)
+
+MOLECULES = pa.schema(
+    [
+        *NAMES,
+        pa.field("positions_angstrom", pa.list_(pa.float64())),
+        pa.field("charge", pa.int32()),
+        pa.field("smiles", pa.string()),
+        pa.field("source", pa.string()),
+        pa.field("source_id", pa.string()),
+        *(pa.field(f"known_{name}", pa.float64()) for name in KNOWN_PROPERTIES),
+    ]
+)
+
+MOLECULE_RECORDS = pa.schema(
+    [
+        *OUTCOMES,
+        pa.field("n_electrons", pa.int32()),
+        pa.field("total_energy_ev", pa.float64()),
+        pa.field("atomization_energy_ev", pa.float64()),
+        pa.field("homo_ev", pa.float64()),
+        pa.field("lumo_ev", pa.float64()),
+        pa.field("polarizability_angstrom3", pa.float64()),
+        pa.field("scf_iterations", pa.int32()),
     ]
 )
 
@@ -111,44 +163,6 @@ STATUS_NOT_CONVERGED = "not_converged"
 STATUS_FAILED = "failed"
 
 
-@dataclass(frozen=True)
-class Target:
-    """A property that models learn: its column, its label and unit in figures."""
-
-    column: str
-    label: str
-    unit: str
-    symbol: str
-
-
-TARGETS: dict[str, Target] = {
-    t.column: t
-    for t in (
-        Target("hartree_energy_ev_per_atom", "Hartree energy", "eV/atom", r"$E_\mathrm{H}$"),
-        Target(
-            "delta_xc_energy_ev_per_atom",
-            "exchange-correlation term",
-            "eV/atom",
-            r"$\Delta E_\mathrm{xc}$",
-        ),
-        Target("ion_energy_ev_per_atom", "ion electrostatic energy", "eV/atom", r"$E_\mathrm{I}$"),
-        Target(
-            "one_electron_energy_ev_per_atom",
-            "sum of one-electron energies",
-            "eV/atom",
-            r"$\sum_i \varepsilon_i$",
-        ),
-        Target("cohesive_energy_ev_per_atom", "cohesive energy", "eV/atom", r"$E_\mathrm{coh}$"),
-        Target("band_gap_ev", "band gap", "eV", r"$E_\mathrm{gap}$"),
-        Target("total_energy_ev_per_atom", "total energy", "eV/atom", r"$E_\mathrm{tot}$"),
-        Target("volume_angstrom3_per_atom", "volume", "Å³/atom", r"$V$"),
-        Target("mass_density_g_per_cm3", "mass density", "g/cm³", r"$\rho_m$"),
-        Target("bulk_modulus_gpa", "bulk modulus", "GPa", r"$B$"),
-        Target("fermi_energy_ev", "Fermi energy", "eV", r"$E_\mathrm{F}$"),
-        Target("valence_band_width_ev", "valence band width", "eV", r"$W_\mathrm{v}$"),
-    )
-}
-
 TARGET_TABLE = pa.schema(
     [
         pa.field("material_id", pa.string(), nullable=False),
@@ -171,6 +185,7 @@ PREDICTIONS = pa.schema(
         pa.field("arm", pa.string(), nullable=False),
         pa.field("target", pa.string(), nullable=False),
         pa.field("train_size", pa.int32(), nullable=False),
+        pa.field("part", pa.string(), nullable=False),
         pa.field("redraw", pa.int32(), nullable=False),
         pa.field("seed", pa.int32(), nullable=False),
         pa.field("material_id", pa.string(), nullable=False),
@@ -208,6 +223,7 @@ SCORES = pa.schema(
         pa.field("arm", pa.string(), nullable=False),
         pa.field("target", pa.string(), nullable=False),
         pa.field("train_size", pa.int32(), nullable=False),
+        pa.field("part", pa.string(), nullable=False),
         pa.field("mae_mean", pa.float64()),
         pa.field("mae_std", pa.float64()),
         pa.field("r2", pa.float64()),
@@ -280,6 +296,59 @@ def table_to_crystals(table: pd.DataFrame) -> list[Crystal]:
             origin=row["origin"] if isinstance(row["origin"], str) else None,
         )
         for row in table.to_dict("records")
+    ]
+
+
+def molecules_to_table(
+    molecules: Sequence[Molecule],
+    *,
+    source: str,
+    source_ids: Iterable[str],
+    known: Sequence[Mapping[str, float]],
+) -> pd.DataFrame:
+    """Rows of ``MOLECULES``, one a molecule, in the given order.
+
+    Args:
+        molecules: any.
+        source: kind of their source.
+        source_ids: their names there.
+        known: of each, those of ``KNOWN_PROPERTIES`` that the source tells.
+    """
+    columns = {
+        "material_id": [m.material_id for m in molecules],
+        "formula": [m.formula for m in molecules],
+        "n_atoms": [m.n_atoms for m in molecules],
+        "symbols": [list(m.symbols) for m in molecules],
+        "positions_angstrom": [np.ravel(m.positions) for m in molecules],
+        "charge": [m.charge for m in molecules],
+        "smiles": [m.smiles for m in molecules],
+        "source": source,
+        "source_id": list(source_ids),
+        **{f"known_{n}": [k.get(n, np.nan) for k in known] for n in KNOWN_PROPERTIES},
+    }
+    return pd.DataFrame(columns, columns=MOLECULES.names)
+
+
+def table_to_molecules(table: pd.DataFrame) -> list[Molecule]:
+    """The molecules of a ``MOLECULES`` table, in its order."""
+    return [
+        Molecule(
+            material_id=str(row["material_id"]),
+            symbols=tuple(str(s) for s in row["symbols"]),
+            positions=np.asarray(row["positions_angstrom"], dtype=float).reshape(-1, 3),
+            charge=int(row["charge"]),
+            smiles=row["smiles"] if isinstance(row["smiles"], str) else None,
+        )
+        for row in table.to_dict("records")
+    ]
+
+
+def known_properties(table: pd.DataFrame) -> list[dict[str, float]]:
+    """Of each molecule of a ``MOLECULES`` table, the properties that its source told."""
+    columns = {name: table[f"known_{name}"].to_numpy(dtype=float) for name in KNOWN_PROPERTIES}
+    return [
+        {name: float(values[i]) for name, values in columns.items() if not np.isnan(values[i])}
+        for i in range(len(table))
     ]
 
 

@@ -12,7 +12,7 @@ from rhoflow.slurm import (
     nodes,
 )
 
-WEB_SOURCES = ("materials_project", "optimade")
+WEB_SOURCES = ("materials_project", "optimade", "qm9")
 
 
 # Seconds of work each, on tables and figures of scores.
@@ -24,6 +24,7 @@ localrules:
     figure_classification,
     figure_comparison,
     figure_concept,
+    figure_extrapolation,
     figure_funnel,
     figure_learning_curves,
     figure_parity,
@@ -35,9 +36,10 @@ localrules:
 
 
 # Compute nodes seldom reach the internet.
-if any(d.source.kind in WEB_SOURCES for d in CONFIG.datasets.values()):
+if any(d.source.kind in WEB_SOURCES for d in CONFIG.sets.values()):
 
     localrules:
+        molecules_select,
         structures_select,
 
 

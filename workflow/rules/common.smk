@@ -1,10 +1,14 @@
 """What the rules share: specs as plain dicts, shards, resources by attempt."""
 
+from rhoflow.config import TOGETHER
 from rhoflow.dft.vasp_atoms import atoms_state
 from rhoflow.dft.vasp_potcar import potcar_state
+from rhoflow.models.registry import gives
+from rhoflow.structures.molecule_sources import molecule_source_fingerprint
 from rhoflow.structures.sources import source_fingerprint
 
 PREDICTIONS = "results/predictions/{study}/{arm}/{task}/{redraws}.parquet"
+NETWORK = "results/networks/{study}/{arm}/{task}/{redraws}.npz"
 
 
 def one_of(names):
@@ -13,7 +17,7 @@ def one_of(names):
 
 
 wildcard_constraints:
-    dataset=one_of(CONFIG.datasets),
+    dataset=one_of(CONFIG.sets),
     study=one_of(CONFIG.studies),
     comparison=one_of(CONFIG.comparisons),
     descriptor=one_of(CONFIG.descriptors),
@@ -52,7 +56,7 @@ def found(settings):
 
 def dataset_spec(wildcards):
     """Settings of the data set that a job belongs to."""
-    return CONFIG.datasets[wildcards.dataset]
+    return CONFIG.sets[wildcards.dataset]
 
 
 def study_spec(wildcards):
@@ -62,7 +66,7 @@ def study_spec(wildcards):
 
 def shards(dataset):
     """Names of a data set's shards, from the config alone."""
-    return [f"{i:04d}" for i in range(CONFIG.datasets[dataset].n_shards)]
+    return [f"{i:04d}" for i in range(CONFIG.n_shards(dataset))]
 
 
 def shard_files(pattern, dataset, **wildcards):
@@ -84,10 +88,12 @@ def source_state(wildcards):
     A parameter and no input: Snakemake would take braces in a file's name for wildcards, and
     list the files of every data set at each start, wanted or not.
     """
+    molecules = wildcards.dataset in CONFIG.molecules
+    fingerprint = molecule_source_fingerprint if molecules else source_fingerprint
     try:
-        return source_fingerprint(found(dataset_spec(wildcards).source))
+        return fingerprint(found(dataset_spec(wildcards).source))
     except ConfigError as error:
-        where = f"datasets.{wildcards.dataset}.source"
+        where = f"{CONFIG.section(wildcards.dataset)}.source"
         raise WorkflowError(f"{where}: {error}") from None
 
 
@@ -99,6 +105,9 @@ DFT_DONE = "results/dft/done"
 
 # The structures of a shard as they were computed: at their equilibrium volume, say.
 COMPUTED = "results/dft/{dataset}/{shard}.structures.parquet"
+
+# Coefficients of the occupied orbitals of molecules, from which their density follows anywhere.
+ORBITALS = "results/dft/{dataset}/{shard}.orbitals.npz"
 
 
 def engine(wildcards):
@@ -139,10 +148,12 @@ def time_limit_s(wildcards):
 
 def dataset_outputs(dataset):
     """What the target `data` makes of a data set."""
+    molecules = dataset in CONFIG.molecules
+    fields = ORBITALS if molecules else "results/density/{dataset}/{shard}.npz"
     return [
         f"results/dft/{dataset}/targets.parquet",
         f"results/structures/{dataset}/funnel.svg",
-        *shard_files("results/density/{dataset}/{shard}.npz", dataset),
+        *shard_files(fields, dataset),
     ]
 
 
@@ -171,9 +182,9 @@ def compared(wildcards, side, what):
 # descriptors -----------------------------------------------------------------------------
 
 
-def of_kind(kind):
-    """Regular expression of the descriptors of one kind; one that never matches if none."""
-    return one_of(CONFIG.descriptors_of_kind(kind))
+def of_kind(*kinds):
+    """Regular expression of the descriptors of some kinds; one that never matches if none."""
+    return one_of([n for kind in kinds for n in CONFIG.descriptors_of_kind(kind)])
 
 
 def descriptor_spec(wildcards):
@@ -219,7 +230,7 @@ def stored_as(name):
 def descriptor_files(study, arm):
     """The shards of the descriptor that an arm reads."""
     name = stored_as(study.arms[arm].descriptor)
-    ending = "npz" if CONFIG.descriptors[name].kind == "r3dvs" else "parquet"
+    ending = "parquet" if gives(CONFIG.descriptors[name]) == "vectors" else "npz"
     pattern = f"results/descriptors/{name}/{{dataset}}/{{shard}}.{ending}"
     return shard_files(pattern, study.dataset)
 
@@ -234,19 +245,61 @@ def training_inputs(wildcards):
     return {**first, "descriptors": descriptor_files(study, wildcards.arm)}
 
 
-def studies_of_arms(networks):
-    """Regular expression of the studies, looking ahead to arms that are networks, or are not.
+def studies_of_arms(chosen):
+    """Regular expression of the studies, looking ahead to arms that a rule is for.
 
-    Study and arm follow each other in the paths of trainings; which arms are networks depends on
-    the study.
+    Study and arm follow each other in the paths of trainings, and what an arm is depends on its
+    study: `chosen` is asked about both.
     """
     pairs = [
         f"{study}/{arm}/"
         for study, settings in CONFIG.studies.items()
         for arm in settings.arms
-        if CONFIG.trains_networks(study, arm) == networks
+        if chosen(study, arm)
     ]
     return f"(?={one_of(pairs)})[a-z0-9_]+"
+
+
+def kept_network(study, arm):
+    """The file of the network that an arm keeps: that of its first redraw."""
+    first = CONFIG.studies[study].protocol.jobs()[0]
+    return NETWORK.format(study=study, arm=arm, task=TOGETHER, redraws=first)
+
+
+def arm_of(study, arm):
+    """Settings of an arm."""
+    return CONFIG.studies[study].arms[arm]
+
+
+def pretrained_by(wildcards):
+    """Study and arm whose network a pretrained descriptor uses."""
+    settings = CONFIG.descriptors[wildcards.descriptor]
+    return settings.study, settings.arm
+
+
+def pretrained_reads(wildcards):
+    """What that network reads of one shard of another data set."""
+    name = arm_of(*pretrained_by(wildcards)).descriptor
+    ending = "parquet" if gives(CONFIG.descriptors[name]) == "vectors" else "npz"
+    return f"results/descriptors/{name}/{wildcards.dataset}/{wildcards.shard}.{ending}"
+
+
+def map_arm(wildcards):
+    """The arm whose density a study maps: the first quantum deep field that it keeps."""
+    return CONFIG.mapped_arms(wildcards.study)[0]
+
+
+def map_spec(wildcards):
+    """Network, engine and molecule of a density map."""
+    study = study_spec(wildcards)
+    arm = study.arms[map_arm(wildcards)]
+    return {
+        "algorithm": 1,
+        "pair": pair_spec(arm),
+        "engine": spec(f"engines.{CONFIG.molecules[study.dataset].engine}"),
+        "material": study.show_density_of,
+        "label": arm.label or map_arm(wildcards),
+    }
 
 
 def pair_spec(arm):
@@ -372,7 +425,7 @@ def report_datasets(wildcards=None):
         for c in report_comparisons(wildcards).values()
         for name in (c.reference, c.dataset)
     ]
-    return list(dict.fromkeys([*studied, *compared] if studied else CONFIG.datasets))
+    return list(dict.fromkeys([*studied, *compared] if studied else CONFIG.sets))
 
 
 def report_layout(wildcards=None):
@@ -400,11 +453,8 @@ def report_layout(wildcards=None):
         },
         "datasets": {
             dataset: {
-                "figures": {
-                    "funnel": f"results/structures/{dataset}/funnel.svg",
-                    "known": f"results/dft/{dataset}/known.svg",
-                },
-                "captions": captions(["funnel", "known"]),
+                "figures": dataset_figures(dataset),
+                "captions": captions(dataset_figures(dataset)),
                 "funnel": f"results/structures/{dataset}/funnel.csv",
                 "records": f"results/dft/{dataset}/records.parquet",
                 "cost": shard_files(
@@ -414,6 +464,14 @@ def report_layout(wildcards=None):
             for dataset in report_datasets(wildcards)
         },
     }
+
+
+def dataset_figures(dataset):
+    """The figures of a data set by their names."""
+    funnel = {"funnel": f"results/structures/{dataset}/funnel.svg"}
+    if dataset in CONFIG.molecules:
+        return funnel
+    return {**funnel, "known": f"results/dft/{dataset}/known.svg"}
 
 
 def captions(figures):

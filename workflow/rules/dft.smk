@@ -15,6 +15,8 @@ rule dft_run:
         "results/logs/dft_run/{dataset}/{shard}.log",
     benchmark:
         "results/benchmarks/dft_run/{dataset}/{shard}.tsv"
+    wildcard_constraints:
+        dataset=one_of(CONFIG.datasets),
     conda:
         "../../envs/dft.yaml"
     threads: at_once
@@ -144,6 +146,8 @@ rule dft_collect:
         "results/logs/dft_collect/{dataset}.log",
     benchmark:
         "results/benchmarks/dft_collect/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=one_of(CONFIG.datasets),
     conda:
         "../../envs/core.yaml"
     threads: 1

@@ -115,6 +115,37 @@ rule figure_scan:
         "../../scripts/figure_scan.py"
 
 
+rule figure_extrapolation:
+    """Errors against the number of atoms, in range and beyond what was trained on."""
+    input:
+        predictions="results/scores/{study}/predictions.parquet",
+        structures=lambda wildcards: (
+            f"results/structures/{study_spec(wildcards).dataset}/structures.parquet"
+        ),
+    output:
+        figure=report(
+            "results/figures/{study}/extrapolation.svg",
+            caption="../report/extrapolation.rst",
+            category="{study}",
+        ),
+        data="results/figures/{study}/extrapolation.parquet",
+    log:
+        "results/logs/figure_extrapolation/{study}.log",
+    benchmark:
+        "results/benchmarks/figure_extrapolation/{study}.tsv"
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory_mb("figure_extrapolation"),
+        runtime=minutes("figure_extrapolation"),
+    params:
+        labels=arm_labels,
+        train_max_atoms=lambda wildcards: study_spec(wildcards).protocol.train_max_atoms,
+    script:
+        "../../scripts/figure_extrapolation.py"
+
+
 rule report_make:
     """One HTML file with the claims, figures, funnel, failures and cost of this run."""
     input:

@@ -16,7 +16,12 @@ rule model_train:
     benchmark:
         "results/benchmarks/model_train/{study}/{arm}/{task}/{redraws}.tsv"
     wildcard_constraints:
-        study=studies_of_arms(networks=True),
+        study=studies_of_arms(
+            lambda study, arm: (
+                CONFIG.trains_networks(study, arm)
+                and not CONFIG.studies[study].arms[arm].keep
+            )
+        ),
     conda:
         "../../envs/torch.yaml"
     threads: training_devices
@@ -31,6 +36,23 @@ rule model_train:
         "../../scripts/model_train.py"
 
 
+use rule model_train as model_keep with:
+    # Networks that descriptors and figures read: those of a job's first redraw.
+    output:
+        predictions=PREDICTIONS,
+        network=NETWORK,
+    log:
+        "results/logs/model_keep/{study}/{arm}/{task}/{redraws}.log",
+    benchmark:
+        "results/benchmarks/model_keep/{study}/{arm}/{task}/{redraws}.tsv"
+    wildcard_constraints:
+        study=studies_of_arms(lambda study, arm: CONFIG.studies[study].arms[arm].keep),
+    resources:
+        mem_mb=training_memory_mb("model_keep", train_spec),
+        runtime=training_minutes("model_keep", train_spec),
+        gres=gpus,
+
+
 use rule model_train as model_fit with:
     # Kernel ridge regression and means, which need no GPU.
     log:
@@ -38,7 +60,9 @@ use rule model_train as model_fit with:
     benchmark:
         "results/benchmarks/model_fit/{study}/{arm}/{task}/{redraws}.tsv"
     wildcard_constraints:
-        study=studies_of_arms(networks=False),
+        study=studies_of_arms(
+            lambda study, arm: (not CONFIG.trains_networks(study, arm))
+        ),
     resources:
         mem_mb=training_memory_mb("model_fit", train_spec),
         runtime=training_minutes("model_fit", train_spec),

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 from rhoflow import io, tables
 from rhoflow.costs.light import light_resources
+from rhoflow.costs.molecules import molecules_resources
 from rhoflow.costs.resources import (
     atoms_resources,
     boxed_atoms,
@@ -43,7 +44,7 @@ def minutes(rule):
 @lru_cache
 def structures_table(path, changed):
     """A table of structures, read once for all shards as long as it does not change."""
-    return io.read_table(path, tables.STRUCTURES)
+    return io.read_table(path, tables.NAMES)
 
 
 def structures_if_there(path):
@@ -83,14 +84,16 @@ def shard_request(wildcards, input, threads, attempt):
     table = structures_if_there(input.structures)
     if table is None:
         return request(*UNKNOWN, attempt=attempt)
-    return shard_resources(
-        tables.shard_rows(table, wildcards.shard, dataset_spec(wildcards).shard_size),
-        engine(wildcards).crystal_settings(),
-        threads=threads,
-        attempt=attempt,
-        time_limit_s=time_limit_s(wildcards),
-        cores=mpi_tasks(wildcards) or 1,
-    )
+    rows = tables.shard_rows(table, wildcards.shard, dataset_spec(wildcards).shard_size)
+    settings = engine(wildcards).crystal_settings()
+    limits = {
+        "threads": threads,
+        "attempt": attempt,
+        "time_limit_s": time_limit_s(wildcards),
+    }
+    if wildcards.dataset in CONFIG.molecules:
+        return molecules_resources(rows, settings, **limits)
+    return shard_resources(rows, settings, cores=mpi_tasks(wildcards) or 1, **limits)
 
 
 def atoms_request(wildcards, input, threads, attempt):
@@ -132,7 +135,7 @@ def training_request(rule, spec):
     """What a training asks for, by its settings."""
 
     def asked(wildcards, attempt):
-        dataset = CONFIG.datasets[study_spec(wildcards).dataset]
+        dataset = CONFIG.sets[study_spec(wildcards).dataset]
         return training_resources(
             spec(wildcards),
             wildcards.redraws,

@@ -54,16 +54,20 @@ def job_files(path, name, *rules_of_it):
 
 def status_dataset(dataset):
     """Where a data set's structures and calculations are."""
-    settings = CONFIG.datasets[dataset]
+    settings = CONFIG.sets[dataset]
     records, cost = "results/dft/{}/{}.parquet", "results/dft/{}/{}.cost.parquet"
     names = {shard: f"{dataset}/{shard}" for shard in shards(dataset)}
-    computes = CONFIG.engines[settings.engine].kind not in ("archive", "outputs")
+    computes = CONFIG.engines[settings.engine].kind not in (
+        "archive",
+        "given",
+        "outputs",
+    )
     return {
         "size": settings.selection.size,
         "shard_size": settings.shard_size,
         "structures": f"results/structures/{dataset}/structures.parquet",
         "shards": [
-            job_files(records.format(dataset, shard), name, "dft_run")
+            job_files(records.format(dataset, shard), name, "dft_run", "molecules_run")
             for shard, name in names.items()
         ],
         "costs": (
@@ -81,7 +85,11 @@ def status_trainings(study):
         steps, rules_of_it = len(protocol.replicas), ["classify_train"]
         folder, tasks = "results/classifications", lambda arm: [""]
     else:
-        steps, rules_of_it = len(protocol.train_sizes), ["model_train", "model_fit"]
+        steps, rules_of_it = len(protocol.train_sizes), [
+            "model_train",
+            "model_keep",
+            "model_fit",
+        ]
         folder, tasks = "results/predictions", lambda arm: CONFIG.tasks(study, arm)
     for arm in CONFIG.studies[study].arms:
         for task in tasks(arm):
@@ -109,10 +117,17 @@ def status_study(study):
 
 def status_layout():
     """Where everything lies that tells how far the run of this config is."""
-    counted = ["dft_run", "model_train", "model_fit", "classify_train"]
+    counted = [
+        "dft_run",
+        "molecules_run",
+        "model_keep",
+        "model_train",
+        "model_fit",
+        "classify_train",
+    ]
     return {
         "snakemake": OWN,
-        "datasets": {name: status_dataset(name) for name in CONFIG.datasets},
+        "datasets": {name: status_dataset(name) for name in CONFIG.sets},
         "studies": {name: status_study(name) for name in CONFIG.studies},
         "stages": {
             stage.name: {

@@ -17,6 +17,8 @@ rule structures_select:
         "results/logs/structures_select/{dataset}.log",
     benchmark:
         "results/benchmarks/structures_select/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=one_of(CONFIG.datasets),
     conda:
         "../../envs/core.yaml"
     threads: 1

@@ -4,7 +4,7 @@
 rule data:
     """Targets, spectra and selection of every data set, without any study."""
     input:
-        [dataset_outputs(dataset) for dataset in CONFIG.datasets],
+        [dataset_outputs(dataset) for dataset in CONFIG.sets],
 
 
 rule inputs:

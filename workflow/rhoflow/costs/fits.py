@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from rhoflow.descriptors.composition import CompositionSpec
+from rhoflow.descriptors.molecular import AtomCountsSpec, MBTRSpec, MoleculeSOAPSpec
 from rhoflow.descriptors.r3dvs import R3DVSSpec
 from rhoflow.descriptors.r3dvs_power import R3DVSPowerSpec
 from rhoflow.descriptors.registry import DescriptorSpec
@@ -170,6 +171,15 @@ def vector_length(descriptor: DescriptorSpec) -> int:
             return len(voxels.channels) * math.prod(voxels.grid_shape)
         case CompositionSpec():
             return COMPOSITION_NUMBERS
+        case AtomCountsSpec() as counts:
+            return len(counts.elements)
+        case MBTRSpec() as mbtr:
+            species = len(mbtr.elements)
+            pairs = species * (species + 1) // 2
+            return mbtr.n * (species + pairs + species * pairs)
+        case MoleculeSOAPSpec() as soap:
+            channels = soap.n_max * len(soap.elements)
+            return channels * (channels + 1) // 2 * (soap.l_max + 1)
     return COULOMB_NUMBERS
 
 

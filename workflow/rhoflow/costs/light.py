@@ -40,12 +40,19 @@ RULES = {
     "figure_classification": Light(250, 40, 3.0),  # * figure_parity
     "figure_comparison": Light(225, 40, 3.0),  # * figure_known, figure_parity
     "figure_concept": Light(475, 5, 0.1),
+    "figure_density_map": Light(600, 20, 5.0),  # * figure_concept, and PySCF
+    "figure_extrapolation": Light(225, 40, 3.0),  # * figure_parity
     "figure_funnel": Light(175, 5, 0.1),
     "figure_hartree": Light(400, 21, 1.1),
     "figure_known": Light(210, 5, 0.2),
     "figure_learning_curves": Light(210, 40, 3.0),
     "figure_parity": Light(225, 40, 3.0),
     "figure_scan": Light(225, 40, 3.0),  # * figure_parity
+    "geometry_shard": Light(160, 300, 5.0),  # * composition_shard
+    "molecular_shard": Light(275, 210, 100.0),  # * coulomb_shard; SOAP: 5 ms a molecule of 0.5 KB
+    "molecules_collect": Light(180, 60, 5.0),  # * dft_collect
+    "molecules_select": Light(350, 60, 20.0),  # * structures_select
+    "pretrained_shard": Light(600, 300, 600.0),  # * figure_concept; a network reads 0.1 MB a minute
     "r3dvs_power_shard": Light(120, 15, 0.4),
     "r3dvs_shard": Light(140, 20, 0.1),
     "report_make": Light(185, 15, 0.5),  # * figures are copied into it

@@ -6,11 +6,13 @@ from pydantic import Field
 
 from rhoflow.descriptors.composition import CompositionSpec
 from rhoflow.descriptors.coulomb import CoulombSpec
+from rhoflow.descriptors.geometry import GeometrySpec
+from rhoflow.descriptors.molecular import AtomCountsSpec, MBTRSpec, MoleculeSOAPSpec
+from rhoflow.descriptors.pretrained import PretrainedSpec
 from rhoflow.descriptors.r3dvs import R3DVSSpec
 from rhoflow.descriptors.r3dvs_power import R3DVSPowerSpec
 from rhoflow.descriptors.soap import SOAPSpec
 
-DescriptorSpec = Annotated[
-    R3DVSSpec | R3DVSPowerSpec | SOAPSpec | CoulombSpec | CompositionSpec,
-    Field(discriminator="kind"),
-]
+OfCrystals = R3DVSSpec | R3DVSPowerSpec | SOAPSpec | CoulombSpec | CompositionSpec
+OfMolecules = GeometrySpec | AtomCountsSpec | MBTRSpec | MoleculeSOAPSpec | PretrainedSpec
+DescriptorSpec = Annotated[OfCrystals | OfMolecules, Field(discriminator="kind")]

@@ -5,17 +5,19 @@ by every worker process, so it must not import pandas.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
 from rhoflow.crystal import Crystal, known_elements
 from rhoflow.density.spectrum import Spectrum
 from rhoflow.errors import ConfigError, did_you_mean
+from rhoflow.molecule import Molecule
 from rhoflow.spec import Spec
 
 Status = Literal["ok", "not_converged", "failed"]
@@ -24,10 +26,14 @@ ROUNDING = 1e-6
 
 ENGINES = {
     "archive": "rhoflow.dft.archive",
+    "given": "rhoflow.dft.given",
     "gpaw": "rhoflow.dft.gpaw",
     "outputs": "rhoflow.dft.outputs",
+    "pyscf": "rhoflow.dft.pyscf",
     "vasp": "rhoflow.dft.vasp",
 }
+# Those of them that compute molecules, and no crystals.
+MOLECULE_ENGINES = ("given", "pyscf")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +57,19 @@ class Result:
     cost: dict[str, float] | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class MoleculeResult:
+    """One calculation of a molecule.
+
+    Attributes:
+        record: columns of ``tables.MOLECULE_RECORDS`` (those that are known; the others are null).
+        arrays: by name, such as ``occupied``, the orbitals; empty where there are none.
+    """
+
+    record: dict[str, Any]
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+
 class EngineSpec(Spec):
     """Settings that every engine has."""
 
@@ -70,7 +89,7 @@ class EngineSpec(Spec):
         return None if self.time_limit_min is None else 60 * self.time_limit_min
 
     def crystal_settings(self) -> dict[str, Any]:
-        """The settings that decide the numbers of a crystal, JSON-able."""
+        """The settings that decide the numbers of a crystal or molecule, JSON-able."""
         return self.model_dump(mode="json", exclude={"time_limit_min", "min_ok_fraction"})
 
     def atom_settings(self) -> dict[str, Any]:
@@ -141,11 +160,56 @@ class Engine(Protocol):
         ...
 
 
+class MoleculeEngine(Protocol):
+    """The members of the module of an engine that computes molecules.
+
+    As for ``Engine``, only ``EngineError`` leaves ``calculate_molecule``. One with
+    ``SEVERAL_A_PROCESS`` starts so slowly, beside what a molecule takes, that a process runs
+    several jobs one after the other.
+    """
+
+    SPEC: type[EngineSpec]
+    IN_PROCESS: bool
+    SEVERAL_A_PROCESS: bool
+
+    def version(self) -> str:
+        """Version of the engine; raises EngineError where it is not installed."""
+        ...
+
+    def calculate_molecule(
+        self, molecule: Molecule, spec: Any, log_path: Path, known: Mapping[str, float]
+    ) -> MoleculeResult:
+        """Run one molecule in this process, of which its source told ``known``."""
+        ...
+
+    def molecule_identity(
+        self, molecule: Molecule, spec: Any, known: Mapping[str, float]
+    ) -> dict[str, Any]:
+        """What makes a calculation the same one, beside settings and version; JSON-able."""
+        ...
+
+    def atom_identity(self, element: str, spec: Any) -> dict[str, Any]:
+        """What makes an isolated atom's energy the same one, beside settings and version."""
+        ...
+
+    def atomic_reference(self, element: str, spec: Any, log_path: Path) -> dict[str, Any]:
+        """A row of ``tables.ATOMS``: energy of the isolated atom."""
+        ...
+
+
 def load_engine(kind: str) -> Engine:
     """The engine of that name."""
     if kind not in ENGINES:
         raise ConfigError(f"engines: no kind of engine '{kind}'{did_you_mean(kind, ENGINES)}")
     return cast(Engine, import_module(ENGINES[kind]))
+
+
+def load_molecule_engine(kind: str) -> MoleculeEngine:
+    """The engine of that name, if it is one for molecules."""
+    if kind not in MOLECULE_ENGINES:
+        known = did_you_mean(kind, MOLECULE_ENGINES)
+        raise ConfigError(f"engines: '{kind}' is no engine for molecules{known}")
+    return cast(MoleculeEngine, import_module(ENGINES[kind]))
 
 
 def structure_identity(crystal: Crystal) -> dict[str, Any]:
@@ -181,4 +245,35 @@ def crystal_to_json(crystal: Crystal) -> dict[str, Any]:
         "symbols": list(crystal.symbols),
         "frac_coords": crystal.frac_coords.tolist(),
         "origin": crystal.origin,
+    }
+
+
+def geometry_identity(molecule: Molecule) -> dict[str, Any]:
+    """What makes a molecule the same one: symbols, positions to 1e-6 Å, charge; not its name."""
+    return {
+        "symbols": list(molecule.symbols),
+        "positions": np.rint(molecule.positions / ROUNDING).astype(int).tolist(),
+        "charge": molecule.charge,
+    }
+
+
+def molecule_from_json(data: Mapping[str, Any]) -> Molecule:
+    """The inverse of ``molecule_to_json``."""
+    return Molecule(
+        material_id=data["material_id"],
+        symbols=tuple(data["symbols"]),
+        positions=np.asarray(data["positions"], dtype=np.float64),
+        charge=data["charge"],
+        smiles=data["smiles"],
+    )
+
+
+def molecule_to_json(molecule: Molecule) -> dict[str, Any]:
+    """A molecule as numbers and text, for a job file."""
+    return {
+        "material_id": molecule.material_id,
+        "symbols": list(molecule.symbols),
+        "positions": molecule.positions.tolist(),
+        "charge": molecule.charge,
+        "smiles": molecule.smiles,
     }

@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from rhoflow import io, processes
 from rhoflow.dft import worker as one_job
-from rhoflow.dft.base import crystal_to_json
 from rhoflow.errors import DataError, EngineError
 
 KEPT = ("ok", "not_converged")
@@ -40,9 +39,10 @@ class Job:
     Attributes:
         digest: of everything that decides the result; its name in the done folder.
         label: for people, in the log.
-        task: what the worker gets: engine, spec, and crystal or element.
+        task: what the worker gets: engine, spec, and crystal, molecule or element.
         size: jobs with more are started first, so that no long one is left for the end.
         in_process: it only looks something up and needs no process of its own.
+        several: its process then takes further such jobs, for engines that start slowly.
     """
 
     digest: str
@@ -50,6 +50,7 @@ class Job:
     task: dict[str, Any]
     size: int = 0
     in_process: bool = False
+    several: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +85,7 @@ def run_jobs(
     log: logging.Logger | None = None,
     worker: Sequence[str] = WORKER,
 ) -> dict[str, Outcome]:
-    """Run jobs, ``workers`` at once, each on one thread in a process of its own.
+    """Run jobs, ``workers`` at once, each on one thread in a process apart from this one.
 
     Args:
         jobs: equal digests are computed once.
@@ -117,9 +118,8 @@ def run_jobs(
 
 def _look_up(job: Job) -> Outcome:
     """The outcome of an engine that computes nothing."""
-    result = one_job.run({**job.task, "log": os.devnull})
-    crystal = None if result.crystal is None else crystal_to_json(result.crystal)
-    return Outcome(result.record, one_job.arrays(result), crystal, result.cost or {})
+    done = one_job.run({**job.task, "log": os.devnull})
+    return Outcome(done.record, done.arrays, done.crystal, done.cost or {})
 
 
 def _read_done(done_folder: Path, name: str, log: logging.Logger) -> Outcome | None:
@@ -148,9 +148,15 @@ def _write_done(done_folder: Path, name: str, outcome: Outcome) -> None:
 
 
 @dataclass
+class _Worker:
+    process: subprocess.Popen[bytes]
+    output: Path
+
+
+@dataclass
 class _Running:
     job: Job
-    process: subprocess.Popen[bytes]
+    worker: _Worker
     folder: Path
     started: float
 
@@ -167,18 +173,20 @@ class _Pool:
         worker: Sequence[str],
     ) -> None:
         self.done_folder, self.total, self.log = done_folder, total, log
-        self.time_limit_s, self.worker = time_limit_s, worker
+        self.time_limit_s, self.command = time_limit_s, worker
         self.running: list[_Running] = []
+        self.idle: list[_Worker] = []
         self.scratch = tempfile.TemporaryDirectory(prefix="rhoflow-dft-")
 
     def __enter__(self) -> "_Pool":
         return self
 
     def __exit__(self, *_: object) -> None:
-        for entry in self.running:
-            entry.process.kill()
-        for entry in self.running:
-            entry.process.communicate()
+        processes_left = [w.process for w in (*self.idle, *(e.worker for e in self.running))]
+        for process in processes_left:
+            process.kill()
+        for process in processes_left:
+            process.communicate()
         self.scratch.cleanup()
 
     def run(self, jobs: Sequence[Job], workers: int) -> dict[str, Outcome]:
@@ -201,36 +209,71 @@ class _Pool:
         folder = Path(self.scratch.name) / job.digest
         folder.mkdir()
         paths = {"folder": str(folder), "log": str(self.done_folder / f"{job.digest}.txt")}
-        content = {**job.task, **paths, "stop_with_parent": True}
-        (folder / "job.json").write_text(json.dumps(content), encoding="utf-8")
-        with (folder / "output.txt").open("wb") as output:
+        flags = {"stop_with_parent": True, "several": job.several}
+        path = folder / "job.json"
+        path.write_text(json.dumps({**job.task, **paths, **flags}), encoding="utf-8")
+        worker = self._waiting_worker(path) if job.several else None
+        if worker is None:
+            worker = self._new_worker(path)
+        self.running.append(_Running(job, worker, folder, time.monotonic()))
+
+    def _waiting_worker(self, path: Path) -> _Worker | None:
+        """A process that has done its job and takes this one, if there is one."""
+        while self.idle:
+            worker = self.idle.pop()
+            try:
+                assert worker.process.stdin is not None
+                worker.process.stdin.write(f"{path}\n".encode())
+                worker.process.stdin.flush()
+            except OSError:  # it has ended meanwhile
+                worker.process.communicate()
+                continue
+            return worker
+        return None
+
+    def _new_worker(self, path: Path) -> _Worker:
+        output = path.with_name("output.txt")
+        with output.open("wb") as stream:
             process = subprocess.Popen(
-                [*self.worker, str(folder / "job.json")],
+                [*self.command, str(path)],
                 stdin=subprocess.PIPE,
-                stdout=output,
+                stdout=stream,
                 stderr=subprocess.STDOUT,
                 env=_environment(),
             )
-        self.running.append(_Running(job, process, folder, time.monotonic()))
+        return _Worker(process, output)
 
     def _ended(self, entry: _Running) -> bool:
-        if entry.process.poll() is not None:
+        if entry.worker.process.poll() is not None or self._waits_again(entry):
             return True
         return (
             self.time_limit_s is not None and time.monotonic() - entry.started > self.time_limit_s
         )
 
+    @staticmethod
+    def _waits_again(entry: _Running) -> bool:
+        """Whether a process that takes several jobs is done with this one."""
+        return entry.job.several and (entry.folder / "result.json").exists()
+
     def _collect(self, entry: _Running) -> Outcome:
         """Read what a process left behind, and keep it if it is worth keeping."""
-        code = entry.process.poll()
+        if self._waits_again(entry):
+            self.idle.append(entry.worker)
+            return self._kept(entry, _result(entry.folder), "")
+        process = entry.worker.process
+        code = process.poll()
         if code is None:
-            entry.process.kill()
-        entry.process.communicate()
+            process.kill()
+        process.communicate()
         if code is None:
             return _failed(f"time limit of {(self.time_limit_s or 0) / 60:g} min")
-        outcome = _result(entry.folder) if code == 0 else None
+        why = processes.why_ended(code, entry.worker.output)
+        return self._kept(entry, _result(entry.folder) if code == 0 else None, why)
+
+    def _kept(self, entry: _Running, outcome: Outcome | None, why: str) -> Outcome:
+        """The outcome, written down if it is worth it; ``why`` says why there is none."""
         if outcome is None:
-            return _failed(processes.why_ended(code, entry.folder / "output.txt"))
+            return _failed(why)
         if outcome.record["status"] in KEPT:
             _write_done(self.done_folder, entry.job.digest, outcome)
         return outcome

@@ -38,7 +38,7 @@ def targets(
         if pa.types.is_floating(DFT_RECORDS.field(name).type)
     }
     ids = list(records["material_id"])
-    isolated = _isolated_energies(ids, atoms, compositions)
+    isolated = isolated_energies(ids, atoms, compositions)
     vbm, fermi = value["valence_band_maximum_ev"], value["fermi_level_ev"]
     values = {
         "material_id": records["material_id"].to_numpy(),
@@ -72,7 +72,7 @@ def _masses(ids: list[str], compositions: Mapping[str, Mapping[str, int]]) -> np
     )
 
 
-def _isolated_energies(
+def isolated_energies(
     ids: list[str], atoms: pd.DataFrame, compositions: Mapping[str, Mapping[str, int]]
 ) -> np.ndarray:
     """(n,) eV: energy of the atoms of each cell apart from each other, NaN where one is unknown."""

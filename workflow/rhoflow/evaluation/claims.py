@@ -8,6 +8,7 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from rhoflow.evaluation.metrics import errors_by_redraw
+from rhoflow.evaluation.protocol import Part
 from rhoflow.spec import Spec
 
 COLUMNS = ["study", "claim", "paper", "target", "verdict", "measured", "scale", "why"]
@@ -28,6 +29,11 @@ class ClaimSpec(Spec):
     )
     equal_within: float = Field(
         default=0.15, gt=0, le=1, description="Largest relative difference that counts as equal."
+    )
+    part: Part = Field(
+        default="test",
+        description="What the errors are of: test structures like those trained on, or those of "
+        "more than the protocol's `train_max_atoms` atoms.",
     )
     min_train_size: int = Field(
         default=100, ge=1, description="Below this training size the claim is not testable."
@@ -143,7 +149,9 @@ def judge(
     """
     size = int(predictions["train_size"].max())
     largest = predictions[predictions["train_size"] == size]
-    n_test = int(largest.groupby("redraw")["material_id"].nunique().max())
+    # The larger ones are no part of the pool that redraws share: see _difference.
+    tested = largest[largest["part"] == "test"].groupby("redraw")["material_id"].nunique()
+    n_test = int(tested.max())
     by_redraw = errors_by_redraw(largest)
     rows = [_row(claim, by_redraw, size, n_test, labels or {}) for claim in claims]
     return pd.DataFrame(rows, columns=COLUMNS).assign(study=study)
@@ -152,18 +160,22 @@ def judge(
 def _row(
     claim: ClaimSpec, by_redraw: pd.DataFrame, size: int, n_test: int, labels: Mapping[str, str]
 ) -> dict[str, str]:
-    chosen = by_redraw[by_redraw["target"] == claim.target]
+    chosen = by_redraw[(by_redraw["target"] == claim.target) & (by_redraw["part"] == claim.part)]
     errors = chosen.pivot(index="redraw", columns="arm", values="mae")
-    verdict, why = _verdict(claim, errors, size, n_test)
-    arms = (claim.arm, *claim.than)
-    measured = ", ".join(f"{labels.get(a, a)} {errors[a].mean():.3g}" for a in arms)
+    if errors.empty:
+        measured, verdict, why = "", "not testable", "this run tested no larger structures"
+    else:
+        verdict, why = _verdict(claim, errors, size, n_test)
+        arms = (claim.arm, *claim.than)
+        measured = "MAE " + ", ".join(f"{labels.get(a, a)} {errors[a].mean():.3g}" for a in arms)
+    larger = "" if claim.part == "test" else ", tested on structures of more atoms"
     return {
         "claim": claim.claim,
         "paper": claim.paper,
         "target": claim.target,
         "verdict": verdict,
-        "measured": f"MAE {measured}",
-        "scale": f"{size} training structures, {len(errors)} redraws",
+        "measured": measured,
+        "scale": f"{size} training structures, {len(errors)} redraws{larger}",
         "why": why,
     }
 
@@ -214,7 +226,8 @@ def _difference(paired: "pd.Series[float]", test_share: float) -> tuple[float, f
 
     Redraws of one data set share most of their structures, so s/√n would be far too small: the
     variance gets the correction of Nadeau and Bengio, Mach. Learn. 52, 239 (2003), s² (1/n +
-    n_test/n_train).
+    n_test/n_train). Its n_test is that of the structures like those trained on, whatever the
+    errors are of: the correction is for what the training sets share.
     """
     spread = float(paired.std(ddof=1))
     return float(paired.mean()), spread * np.sqrt(1 / len(paired) + test_share)

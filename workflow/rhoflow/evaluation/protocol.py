@@ -7,16 +7,20 @@ sizes, the prediction averaged over networks of different seeds.
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from rhoflow.spec import Spec
 
 logger = logging.getLogger(__name__)
+
+# Sets that models are tested on: structures like those trained on, and structures of more atoms.
+Part = Literal["test", "larger"]
+PARTS: tuple[Part, ...] = get_args(Part)
 
 
 class LearningCurveSpec(Spec):
@@ -51,6 +55,18 @@ class LearningCurveSpec(Spec):
         description="What a split does not divide: with formula, polymorphs of one composition "
         "are all trained on, or all tested on, in a redraw.",
     )
+    train_max_atoms: int | None = Field(
+        default=None,
+        ge=1,
+        description="Structures of more atoms are never trained on: they form a second test set, "
+        "for errors beyond the sizes that were learned; null: no structure is too large.",
+    )
+    larger_size: int | None = Field(
+        default=None,
+        ge=1,
+        description="Structures of more than `train_max_atoms` atoms that a redraw tests at most; "
+        "null: all.",
+    )
     spread_poses: int = Field(
         default=0,
         ge=0,
@@ -72,6 +88,12 @@ class LearningCurveSpec(Spec):
         if any(b <= a for a, b in pairwise(sizes)) or min(sizes) < 2:
             raise ValueError("expected ascending numbers of at least 2")
         return sizes
+
+    @model_validator(mode="after")
+    def _larger_than_what(self) -> Self:
+        if self.larger_size is not None and self.train_max_atoms is None:
+            raise ValueError("larger_size: says how many larger ones; give train_max_atoms too")
+        return self
 
     def jobs(self) -> list[str]:
         """The ranges of redraws, one a training job: '0-4', '5-9', …"""
@@ -101,8 +123,9 @@ def learning_curve(
     spec: LearningCurveSpec,
     *,
     redraws: Sequence[int],
+    keep: Callable[[Any], None] | None = None,
 ) -> pd.DataFrame:
-    """Predict every test structure from every training size, redraw and seed.
+    """Predict every test structure, the larger ones too, from every training size, redraw and seed.
 
     Args:
         fit: trains a model on descriptors and targets.
@@ -111,21 +134,27 @@ def learning_curve(
         splits: table of ``rhoflow.evaluation.splits.draw``.
         spec: the protocol.
         redraws: the redraws of this call.
+        keep: gets the model of the first of them that was trained on the most structures.
 
     Returns:
-        Columns target, train_size, redraw, seed, material_id, y_true, y_pred, pose_std.
+        Columns target, train_size, part (of ``PARTS``), redraw, seed, material_id, y_true, y_pred,
+        pose_std.
     """
     position = {name: i for i, name in enumerate(inputs.ids)}
     tables = []
-    for redraw, train_ids, test_ids in _redraw_sets(splits, redraws):
-        test = inputs.take([position[i] for i in test_ids])
+    for redraw, sets in _redraw_sets(splits, redraws):
+        tested = {p: inputs.take([position[i] for i in sets[p]]) for p in PARTS if p in sets}
         seeds = tuple(network_seed(spec.seed, redraw, s) for s in range(spec.seeds))
         for size in spec.train_sizes:
-            ids = train_ids[:size]
+            ids = sets["train"][:size]
             train = inputs.take([position[i] for i in ids])
             fitted = fit(train, y.loc[ids].to_numpy(dtype=np.float64), seeds)
-            table = _rows(fitted.predict(test), _pose_std(fitted, test, spec), y.loc[test_ids])
-            tables.append(table.assign(train_size=size, redraw=redraw))
+            if keep and redraw == redraws[0] and size == spec.train_sizes[-1]:
+                keep(fitted)
+            for part, test in tested.items():
+                pose_std = _pose_std(fitted, test, spec)
+                table = _rows(fitted.predict(test), pose_std, y.loc[sets[part]])
+                tables.append(table.assign(train_size=size, part=part, redraw=redraw))
             logger.info("redraw %d, %d training structures: done", redraw, size)
     return pd.concat(tables, ignore_index=True)
 
@@ -159,11 +188,11 @@ def _rows(
 
 def _redraw_sets(
     splits: pd.DataFrame, redraws: Sequence[int]
-) -> Iterator[tuple[int, list[str], list[str]]]:
+) -> Iterator[tuple[int, dict[str, list[str]]]]:
+    """Each redraw, and the ids of each of its parts in their order."""
     for redraw in redraws:
         rows = splits[splits["redraw"] == redraw].sort_values("order")
-        sets = {part: group["material_id"].tolist() for part, group in rows.groupby("part")}
-        yield redraw, sets["train"], sets["test"]
+        yield redraw, {str(p): ids.tolist() for p, ids in rows.groupby("part")["material_id"]}
 
 
 def network_seed(seed: int, redraw: int, network: int) -> int:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from rhoflow.figures.style import COLOURS, GREY, PAGE_INCH, house_style, letter
-from rhoflow.tables import TARGETS
+from rhoflow.properties import TARGETS
 
 _COLUMNS = 3
 _ROW_INCH = 1.75

@@ -15,7 +15,7 @@ from matplotlib.ticker import (
 
 from rhoflow.descriptors.hartree_functional import SPOTS
 from rhoflow.figures.style import COLOURS, GREY, PAGE_INCH, house_style, letter
-from rhoflow.tables import TARGETS
+from rhoflow.properties import TARGETS
 
 SYMBOL = TARGETS["hartree_energy_ev_per_atom"].symbol
 

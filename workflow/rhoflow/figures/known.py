@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from rhoflow.figures.style import COLOURS, GREY, PAGE_INCH, house_style, letter
-from rhoflow.tables import TARGETS
+from rhoflow.properties import TARGETS
 
 VOLUME_BAND = 0.04
 GAP_BAND_EV = 0.25

@@ -13,7 +13,8 @@ import yaml
 from docutils.core import publish_parts
 
 from rhoflow import __version__, io, tables
-from rhoflow.tables import STATUS_OK, TARGETS
+from rhoflow.properties import TARGETS
+from rhoflow.tables import STATUS_OK
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def read_results(layout: Mapping[str, Mapping[str, Any]]) -> ReportResults:
             DatasetResults(
                 _read_figures(name, files),
                 funnel=io.read_table(files["funnel"], tables.FUNNEL),
-                records=io.read_table(files["records"], tables.DFT_RECORDS),
+                records=io.read_table(files["records"], tables.OUTCOMES),
                 cost=io.read_tables(files["cost"], tables.DFT_COST),
             )
             for name, files in layout["datasets"].items()
@@ -184,8 +185,10 @@ def _accuracy_table(accuracies: pd.DataFrame, labels: Mapping[str, str]) -> list
 
 
 def _score_table(scores: pd.DataFrame, labels: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Rows of the largest training size, the best arm of each target marked."""
-    table = scores[scores["train_size"] == scores["train_size"].max()]
+    """Test errors at the largest training size, the best arm of each target marked."""
+    table = scores[
+        (scores["train_size"] == scores["train_size"].max()) & (scores["part"] == "test")
+    ]
     # Property by property, the arms of each in the order of the config.
     order = table["target"].map({t: i for i, t in enumerate(dict.fromkeys(table["target"]))})
     table = table.iloc[np.argsort(order.to_numpy(), kind="stable")]

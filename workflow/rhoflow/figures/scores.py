@@ -13,13 +13,23 @@ from numpy.typing import NDArray
 
 from rhoflow.evaluation import metrics
 from rhoflow.figures.style import COLOURS, GREY, PAGE_INCH, house_style, letter, line_look
-from rhoflow.tables import TARGETS
+from rhoflow.properties import TARGETS
 
 
 def parity_data(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Seed-averaged predictions at the largest training size."""
-    largest = predictions["train_size"].max()
-    return metrics.seed_mean(predictions[predictions["train_size"] == largest])
+    """Seed-averaged predictions of the test structures at the largest training size."""
+    tested = _like_trained(predictions)
+    return metrics.seed_mean(tested[tested["train_size"] == tested["train_size"].max()])
+
+
+def learning_curves_data(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Scores on the test structures: ``metrics.scores`` without the larger ones."""
+    return metrics.scores(_like_trained(predictions))
+
+
+def _like_trained(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The predictions of structures of the sizes that were trained on."""
+    return predictions[predictions["part"] == "test"]
 
 
 def learning_curves(table: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
@@ -29,7 +39,7 @@ def learning_curves(table: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
     deviation over redraws.
 
     Args:
-        table: scores of one study (``metrics.scores``).
+        table: ``learning_curves_data`` of one study.
         labels: what to call each arm.
     """
     targets = list(dict.fromkeys(table["target"]))
@@ -162,7 +172,7 @@ def scan_data(predictions: pd.DataFrame, scans: Mapping[str, Mapping[str, Any]])
         pose_std, all in the unit of the target; deviation is the mean absolute deviation of the
         test structures, what a model without any knowledge would err by.
     """
-    chosen = predictions[predictions["arm"].isin(list(scans))]
+    chosen = _like_trained(predictions[predictions["arm"].isin(list(scans))])
     chosen = chosen[chosen["train_size"] == chosen["train_size"].max()]
     table = metrics.scores(chosen)
     averaged = metrics.seed_mean(chosen).groupby(metrics.KEYS, sort=False)
@@ -248,6 +258,6 @@ def _label_rows(axes: NDArray[Any], rows: list[str], n_panels: int) -> None:
 
 # Name of the figure: what it shows, and how it is drawn.
 FIGURES = {
-    "learning_curves": (metrics.scores, learning_curves),
+    "learning_curves": (learning_curves_data, learning_curves),
     "parity": (parity_data, parity),
 }

@@ -12,6 +12,7 @@ from rhoflow.evaluation.classification import ClassificationSpec, classification
 from rhoflow.evaluation.protocol import LearningCurveSpec, learning_curve, parse_range
 from rhoflow.models.base import Start, devices
 from rhoflow.models.registry import ArmTraining, PairSpec, classify, fit_arm
+from rhoflow.properties import TARGETS
 from rhoflow.spec import Spec
 
 Finish = Callable[[], None]
@@ -75,17 +76,22 @@ def _learning_curve(job: TrainingJob) -> Finish:
     if arm.first:
         inputs = paired(io.read_descriptors(job.files("first")), inputs)
     store = CheckpointStore(job.checkpoints)
+    kept: list[Any] = []
+    extensive = tuple(TARGETS[name].extensive for name in job.params["targets"])
     predictions = learning_curve(
-        lambda x, y, seeds: fit_arm(arm, x, y, Start(seeds, store)),
+        lambda x, y, seeds: fit_arm(arm, x, y, Start(seeds, store, extensive)),
         inputs,
         targets.set_index("material_id")[job.params["targets"]],
         io.read_table(job.files("splits")[0], tables.SPLITS),
         LearningCurveSpec.model_validate(job.params["protocol"]),
         redraws=parse_range(job.wildcards["redraws"]),
+        keep=kept.append if "network" in job.output else None,
     )
     predictions = predictions.assign(study=job.wildcards["study"], arm=job.wildcards["arm"])
 
     def finish() -> None:
+        for network in kept:
+            io.write_arrays(job.output["network"], network.arrays(), {"spec": job.params})
         path = job.output["predictions"]
         io.write_table(path, predictions, tables.PREDICTIONS, spec=job.params)
         store.clear()

@@ -1,12 +1,14 @@
 """Models by kind: which spec belongs to which fit, and which descriptors it reads."""
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from rhoflow.descriptors.base import DescriptorSet, PairedSet, VectorSet
+from rhoflow.descriptors.geometry import GeometrySpec, MoleculeSet
 from rhoflow.descriptors.r3dvs import R3DVSSpec, SpotSet
 from rhoflow.descriptors.registry import DescriptorSpec
 from rhoflow.errors import ConfigError
@@ -16,24 +18,46 @@ from rhoflow.models.base import Fitted, Start
 from rhoflow.models.cnn3d.spec import CNN3DSpec
 from rhoflow.models.krr.spec import KRRSpec
 from rhoflow.models.mlp.spec import MLPSpec
+from rhoflow.models.qdf.spec import GCNSpec, QDFSpec
 from rhoflow.spec import Spec
 
-ModelSpec = Annotated[CNN3DSpec | KRRSpec | MLPSpec | mean.MeanSpec, Field(discriminator="kind")]
+ModelSpec = Annotated[
+    CNN3DSpec | GCNSpec | KRRSpec | MLPSpec | QDFSpec | mean.MeanSpec, Field(discriminator="kind")
+]
+
+Given = Literal["spots (r3dvs)", "vectors", "molecules (geometry)", "anything"]
 
 
-def reads_spots(model: Spec) -> bool:
-    """True if the model reads reciprocal spots."""
-    return isinstance(model, CNN3DSpec)
+def reads(model: Spec) -> Given:
+    """What a model reads: reciprocal spots, vectors, molecules as they are, or nothing of them."""
+    match model:
+        case CNN3DSpec():
+            return "spots (r3dvs)"
+        case KRRSpec() | MLPSpec():
+            return "vectors"
+        case GCNSpec() | QDFSpec():
+            return "molecules (geometry)"
+    return "anything"
 
 
-def reads_vectors(model: Spec) -> bool:
-    """True if the model reads vectors of any kind; a mean reads neither."""
-    return isinstance(model, KRRSpec | MLPSpec)
+def gives(descriptor: Spec) -> Given:
+    """What models find in the files of a descriptor."""
+    match descriptor:
+        case R3DVSSpec():
+            return "spots (r3dvs)"
+        case GeometrySpec():
+            return "molecules (geometry)"
+    return "vectors"
 
 
 def is_random(model: Spec) -> bool:
     """True if two fits to the same data differ by their seed."""
-    return isinstance(model, CNN3DSpec | MLPSpec)
+    return isinstance(model, CNN3DSpec | GCNSpec | MLPSpec | QDFSpec)
+
+
+def can_be_kept(model: Spec) -> bool:
+    """True if its trained networks can be kept in a file and used again."""
+    return isinstance(model, GCNSpec | MLPSpec | QDFSpec)
 
 
 class PairSpec(Spec):
@@ -99,6 +123,14 @@ def fit(pair: PairSpec, inputs: DescriptorSet, y: NDArray[np.float64], start: St
             from rhoflow.models.mlp.fit import fit as fit_mlp
 
             return fit_mlp(model, inputs, y, start)
+        case QDFSpec() as model, MoleculeSet():
+            from rhoflow.models.qdf.fit import fit as fit_qdf
+
+            return fit_qdf(model, inputs, y, start)
+        case GCNSpec() as model, MoleculeSet():
+            from rhoflow.models.qdf.gcn import fit as fit_gcn
+
+            return fit_gcn(model, inputs, y, start)
         case mean.MeanSpec(), _:
             return mean.FittedMean(y)
         case _:
@@ -106,6 +138,29 @@ def fit(pair: PairSpec, inputs: DescriptorSet, y: NDArray[np.float64], start: St
                 f"a model of kind '{pair.model.kind}' cannot read a descriptor of kind "
                 f"'{pair.descriptor.kind}'"
             )
+
+
+def restore(pair: PairSpec, arrays: Mapping[str, NDArray[Any]]) -> Any:
+    """The networks that were kept as arrays (``models.base.Kept``).
+
+    Raises:
+        ConfigError: no networks of this kind are kept.
+        DataError: the arrays are those of other settings.
+    """
+    match pair.model:
+        case QDFSpec() as model:
+            from rhoflow.models.qdf.fit import restore as restore_qdf
+
+            return restore_qdf(model, arrays)
+        case GCNSpec() as model:
+            from rhoflow.models.qdf.gcn import restore as restore_gcn
+
+            return restore_gcn(model, arrays)
+        case MLPSpec() as model:
+            from rhoflow.models.mlp.fit import restore as restore_mlp
+
+            return restore_mlp(model, arrays)
+    raise ConfigError(f"a model of kind '{pair.model.kind}' is not kept")
 
 
 def classify(

@@ -127,7 +127,9 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class _Rejection:
+class Rejection:
+    """A candidate that falls, at which step of the funnel, and why."""
+
     source_id: str
     step: str
     reason: str
@@ -180,9 +182,9 @@ def select(
     if spec.drop_duplicates:
         survivors, duplicates = _drop_duplicates(survivors)
         rejections += duplicates
-    ranked = sorted(survivors, key=lambda s: (_rank(spec.seed, s.source_id), s.source_id))
+    ranked = sorted(survivors, key=lambda s: (rank(spec.seed, s.source_id), s.source_id))
     rejections += [
-        _Rejection(s.source_id, SAMPLE, f"drawn as number {place} of {len(ranked)}")
+        Rejection(s.source_id, SAMPLE, f"drawn as number {place} of {len(ranked)}")
         for place, s in enumerate(ranked[spec.size :], start=spec.size + 1)
     ]
     steps, details = steps_with(own), _details(spec, len(ranked)) | own
@@ -191,17 +193,15 @@ def select(
     if len(ranked) < bound[1]:
         fallen = ((r.source_id, r.step, r.reason) for r in rejections)
         raise DataError(too_few(len(ranked), bound, source, funnel, fallen))
-    return Selection(
-        _table(ranked[: spec.size], source), funnel, _rejected_table(rejections, steps)
-    )
+    return Selection(_table(ranked[: spec.size], source), funnel, rejected_table(rejections, steps))
 
 
 def _sift(
     candidates: Iterable[Candidate], spec: SelectionSpec, source_steps: Mapping[str, str]
-) -> tuple[list[_Survivor], list[_Rejection]]:
+) -> tuple[list[_Survivor], list[Rejection]]:
     """The candidates that pass every filter that looks at one alone, and the others."""
     survivors: list[_Survivor] = []
-    rejections: list[_Rejection] = []
+    rejections: list[Rejection] = []
     for candidate in candidates:
         if candidate.step and candidate.step not in source_steps:
             raise ValueError(
@@ -215,26 +215,26 @@ def _sift(
     return survivors, rejections
 
 
-def _examine(candidate: Candidate, spec: SelectionSpec) -> _Survivor | _Rejection:
+def _examine(candidate: Candidate, spec: SelectionSpec) -> _Survivor | Rejection:
     """All filters that look at one candidate alone, cheap ones first."""
     structure = candidate.structure
     if structure is None or candidate.step:
         step, reason = candidate.step or READABLE, candidate.reason or "no structure"
-        return _Rejection(candidate.source_id, step, reason)
+        return Rejection(candidate.source_id, step, reason)
     problem = _problem_of_species(structure)
     if problem is not None:
-        return _Rejection(candidate.source_id, *problem)
+        return Rejection(candidate.source_id, *problem)
     numbers = np.array([site.specie.Z for site in structure], dtype=np.int64)  # deuterium is H
     problem = _problem_of_elements(numbers, spec) or _problem_of_size(structure, numbers, spec)
     if problem is not None:
-        return _Rejection(candidate.source_id, *problem)
+        return Rejection(candidate.source_id, *problem)
     try:
         cell = _canonical(structure, numbers, candidate.spacegroup)
     except DataError as error:
-        return _Rejection(candidate.source_id, ATOMS, str(error))
+        return Rejection(candidate.source_id, ATOMS, str(error))
     if len(cell.numbers) > spec.max_atoms:
         reason = f"{len(cell.numbers)} atoms, more than {spec.max_atoms}"
-        return _Rejection(candidate.source_id, ATOMS, reason)
+        return Rejection(candidate.source_id, ATOMS, reason)
     return _Survivor(candidate.source_id, cell, candidate.origin)
 
 
@@ -291,7 +291,7 @@ def _problem_of_size(
 
 def _drop_duplicates(
     survivors: Sequence[_Survivor],
-) -> tuple[list[_Survivor], list[_Rejection]]:
+) -> tuple[list[_Survivor], list[Rejection]]:
     """Keep the first, by source id, of every set of equal crystals.
 
     Equal means: same formula, primitive cell size and space group, and pymatgen's StructureMatcher
@@ -305,7 +305,7 @@ def _drop_duplicates(
 
     matcher = StructureMatcher(primitive_cell=False)
     kept: list[_Survivor] = []
-    dropped: list[_Rejection] = []
+    dropped: list[Rejection] = []
     for members in groups.values():
         if len(members) == 1:
             kept += members
@@ -317,12 +317,13 @@ def _drop_duplicates(
             if twin is None:
                 originals.append((member, structure))
             else:
-                dropped.append(_Rejection(member.source_id, DISTINCT, f"equals {twin.source_id}"))
+                dropped.append(Rejection(member.source_id, DISTINCT, f"equals {twin.source_id}"))
         kept += [s for s, _ in originals]
     return kept, dropped
 
 
-def _rank(seed: int, source_id: str) -> str:
+def rank(seed: int, source_id: str) -> str:
+    """The place of a candidate in the draw: depends on nothing but the seed and its id."""
     return hashlib.sha256(f"{seed}:{source_id}".encode()).hexdigest()
 
 
@@ -345,7 +346,7 @@ def _details(spec: SelectionSpec, n_left: int) -> dict[str, str]:
 
 
 def _table(survivors: Sequence[_Survivor], source: str) -> pd.DataFrame:
-    ids = _material_ids(s.source_id for s in survivors)
+    ids = material_ids(s.source_id for s in survivors)
     crystals = [
         Crystal(
             material_id=material_id,
@@ -364,7 +365,7 @@ def _table(survivors: Sequence[_Survivor], source: str) -> pd.DataFrame:
     )
 
 
-def _material_ids(source_ids: Iterable[str]) -> Iterator[str]:
+def material_ids(source_ids: Iterable[str]) -> Iterator[str]:
     """Names of letters, digits, dot, underscore and hyphen; later equal ones get -2, -3 ..."""
     taken: set[str] = set()
     for source_id in source_ids:
@@ -377,7 +378,8 @@ def _material_ids(source_ids: Iterable[str]) -> Iterator[str]:
         yield name
 
 
-def _rejected_table(rejections: Iterable[_Rejection], steps: Iterable[str]) -> pd.DataFrame:
+def rejected_table(rejections: Iterable[Rejection], steps: Iterable[str]) -> pd.DataFrame:
+    """Rows of ``tables.REJECTED`` in the order of the steps."""
     order = {step: place for place, step in enumerate(steps)}
     rows = sorted(rejections, key=lambda r: (order[r.step], r.source_id))
     return pd.DataFrame(

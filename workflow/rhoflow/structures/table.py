@@ -106,7 +106,7 @@ def table_fingerprint(spec: TableSource) -> str:
     Raises:
         ConfigError: there is no such file.
     """
-    path = _table_path(spec)
+    path = table_path(spec)
     return fingerprint_of([path], path.parent)
 
 
@@ -117,17 +117,18 @@ def read_table(spec: TableSource) -> Iterator[Candidate]:
         ConfigError: there is no such file, its name is of no known kind, or it lacks a column.
         DataError: the file is corrupt (while iterating, where only a part of it is).
     """
-    path = _table_path(spec)
-    rows = _parquet_rows(path, spec) if _kind(path) == ".parquet" else _csv_rows(path, spec)
+    path = table_path(spec)
+    rows = parquet_rows(path, spec) if ending(path) == ".parquet" else csv_rows(path, spec)
     first = next(rows, None)  # so that a wrong column stops here, not in the middle of the loop
     return once_each(_candidates(spec, first, rows))
 
 
-def _table_path(spec: TableSource) -> Path:
+def table_path(spec: TableSource) -> Path:
+    """The file that a source names; raises ConfigError where there is none of a known ending."""
     path = user_path(spec.path, "table")
     if not path.is_file():
         raise ConfigError(f"table: '{path}' is not a file; set the source's path to your table")
-    if _kind(path) not in (".parquet", *_DELIMITERS):
+    if ending(path) not in (".parquet", *_DELIMITERS):
         raise ConfigError(
             f"table: '{path}' is of no known kind; expected a name that ends in .parquet, .csv, "
             ".tsv, .csv.gz or .tsv.gz"
@@ -135,7 +136,7 @@ def _table_path(spec: TableSource) -> Path:
     return path
 
 
-def _kind(path: Path) -> str:
+def ending(path: Path) -> str:
     """What a table is by its name: its suffix in lower case, that of packing left out."""
     name = path.name.lower()
     kind = Path(name.removesuffix(".gz")).suffix
@@ -264,7 +265,8 @@ def _check_columns(path: Path, spec: TableSource, found: Sequence[str]) -> None:
             )
 
 
-def _parquet_rows(path: Path, spec: TableSource) -> Iterator[Row | str]:
+def parquet_rows(path: Path, spec: TableSource) -> Iterator[Row | str]:
+    """The rows of a Parquet table, or why one cannot be read; the columns of the spec alone."""
     with _corruption_named(path), pq.ParquetFile(path) as table:
         _check_columns(path, spec, table.schema_arrow.names)
         columns = [*dict.fromkeys(spec.columns)]
@@ -288,10 +290,10 @@ def _rows_one_by_one(batch: pa.RecordBatch) -> Iterator[Row | str]:
         yield problem or row
 
 
-def _csv_rows(path: Path, spec: TableSource) -> Iterator[Row | str]:
+def csv_rows(path: Path, spec: TableSource) -> Iterator[Row | str]:
     """Rows as dicts of text; one with too many or too few fields is the reason why it is none."""
     with _corruption_named(path), _long_fields(), _text(path) as lines:
-        found = _spans(lines, _DELIMITERS[_kind(path)])
+        found = _spans(lines, _DELIMITERS[ending(path)])
         header, _ = next(found, ([], ""))
         _check_columns(path, spec, header)
         for row, span in found:

@@ -28,6 +28,17 @@ def dense_network(spec: MLPSpec, n_inputs: int, n_outputs: int) -> nn.Sequential
     return nn.Sequential(*layers, nn.Linear(width, n_outputs))
 
 
+# Standard deviations of the training set beyond which an input counts as so many: a component that
+# was all but constant in training would answer alone for a structure in which it is not.
+FARTHEST = 10.0
+
+
+def scaled(scale: Standardiser, inputs: VectorSet) -> torch.Tensor:
+    """(n, d) inputs in standard deviations of the training set."""
+    values = torch.from_numpy(scale.forward(inputs.values)).float()
+    return values.clamp(-FARTHEST, FARTHEST)
+
+
 class FittedMLP:
     """Trained networks with the scales of their inputs and targets."""
 
@@ -39,7 +50,7 @@ class FittedMLP:
         device = self.model.weights[0].device
         self.model.eval()
         with torch.no_grad():
-            x = torch.from_numpy(self.inputs.forward(inputs.values)).float().to(device)
+            x = scaled(self.inputs, inputs).to(device)
             return self.targets.inverse(self.model(x).cpu().numpy().astype(np.float64))
 
     def features(self, inputs: VectorSet) -> NDArray[np.float64]:
@@ -47,7 +58,7 @@ class FittedMLP:
         network = self.model.network(0).eval()
         assert isinstance(network, nn.Sequential)
         with torch.no_grad():
-            x = torch.from_numpy(self.inputs.forward(inputs.values)).float()
+            x = scaled(self.inputs, inputs)
             return network[:-1](x.to(self.model.weights[0].device)).cpu().numpy().astype(np.float64)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -71,7 +82,7 @@ def fit(spec: MLPSpec, inputs: VectorSet, y: NDArray[np.float64], start: Start) 
     device = pick_device()
     make_deterministic()
     scale, targets = Standardiser(inputs.values), Standardiser(y)
-    x = torch.from_numpy(scale.forward(inputs.values)).float().to(device)
+    x = scaled(scale, inputs).to(device)
     z = torch.from_numpy(targets.forward(y)).float().to(device)
     model = seeded(lambda: dense_network(spec, x.shape[1], y.shape[1]), start.seeds).to(device)
     group = distributed.group(spec.optimiser.devices)

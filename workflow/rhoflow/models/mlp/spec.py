@@ -14,7 +14,7 @@ class MLPSpec(Spec):
     """A dense network on vectors whose components are standardised."""
 
     kind: Literal["mlp"] = "mlp"
-    algorithm: Literal[1] = 1
+    algorithm: Literal[2] = 2
     hidden: tuple[Units, ...] = Field(
         default=(64, 64), max_length=8, description="Units of each hidden layer."
     )
