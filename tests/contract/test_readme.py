@@ -9,6 +9,8 @@ import yaml
 from pydantic import TypeAdapter
 
 from rhoflow.dft.registry import EngineSpec
+from rhoflow.structures.molecule_select import MoleculeSelectionSpec
+from rhoflow.structures.molecule_sources import MoleculeSourceSpec
 from rhoflow.structures.select import SelectionSpec
 from rhoflow.structures.sources import SourceSpec
 from rhoflow.study import ArmSpec
@@ -16,8 +18,8 @@ from rhoflow.study import ArmSpec
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 ADAPTERS = {
-    "source": TypeAdapter(SourceSpec),
-    "selection": TypeAdapter(SelectionSpec),
+    "source": TypeAdapter(SourceSpec | MoleculeSourceSpec),
+    "selection": TypeAdapter(SelectionSpec | MoleculeSelectionSpec),
     "engines": TypeAdapter(dict[str, EngineSpec]),
     "arms": TypeAdapter(dict[str, ArmSpec]),
 }
@@ -30,7 +32,8 @@ def entries(text: str) -> list[tuple[str, Any]]:
     found = []
     for part in parts:
         node = yaml.safe_load(part) or {}
-        nodes = [node, *node.get("datasets", {}).values()]
+        sets = {**node.get("datasets", {}), **node.get("molecules", {})}
+        nodes = [node, *sets.values()]
         found += [(key, n[key]) for n in nodes if n for key in ADAPTERS if key in n]
     return found
 
@@ -46,3 +49,4 @@ def test_every_config_of_the_readme_is_valid(text):
 def test_every_kind_of_source_and_engine_is_shown():
     shown = {str(v["kind"]) for t in BLOCKS for k, v in entries(t) if k == "source"}
     assert {"files", "icsd", "optimade", "materials_project", "table", "outputs"} <= shown
+    assert {"xyz", "enumerated", "qm9"} <= shown

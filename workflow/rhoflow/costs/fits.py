@@ -18,6 +18,7 @@ from rhoflow.descriptors.soap import SOAPSpec
 from rhoflow.models.cnn3d.spec import CNN3DSpec
 from rhoflow.models.krr.spec import KRRSpec
 from rhoflow.models.mlp.spec import MLPSpec
+from rhoflow.models.qdf.spec import GCNSpec, QDFSpec, sphere
 from rhoflow.spec import Spec
 
 # Deposit of spots, in operations of the same rate: at 20e9 a second, 1 ns a voxel of the cube and
@@ -47,6 +48,10 @@ FLOAT64_MB = 8 / 2**20
 # Matrices of n x n that kernel ridge regression holds at once: distances, kernel, its scaled copy,
 # eigenvectors and LAPACK's two.
 KERNEL_MATRICES = 6
+
+# A molecule of QM9 has 18 atoms in the mean, with 9 functions of 6-31G each (H 4, others 14).
+ATOMS = 18
+FUNCTIONS_AN_ATOM = 9
 
 # Numbers in a vector where no setting tells: element fractions and volume 95 (measured); Coulomb
 # eigenvalues are as many as the largest cell has atoms.
@@ -110,6 +115,8 @@ class Fit:
                 return _dense_training(self, model)
             case KRRSpec() as model, _:
                 return _kernel_training(self, model)
+            case (QDFSpec() | GCNSpec()) as model, _:
+                return _field_training(self, model)
         return Work()
 
     def prediction(self, n: int, poses: int = 1) -> Work:
@@ -123,6 +130,8 @@ class Fit:
                 return Work(2.0 * n * self.seeds * _weights(_dense_layers(self, model)))
             case KRRSpec() as model, _:
                 return Work(n * self.n * _kernel_flop(model, vector_length(self.descriptor)))
+            case (QDFSpec() | GCNSpec()) as model, _:
+                return Work(n * self.seeds * field_flop(model))
         return Work()
 
 
@@ -155,6 +164,35 @@ def network(
     forward += 2 * dense
     numbers = {"weights": weights + dense, "kept": kept, "largest": largest}
     return forward, 2 * forward - first, numbers
+
+
+def field_flop(model: QDFSpec | GCNSpec) -> float:
+    """Operations of one molecule's way forward through a quantum deep field or graph network.
+
+    Of the field: orbitals on its points, the functional's and the map's layers; of the published
+    one a step and its backward pass are 1.5e9 operations.
+    """
+    if isinstance(model, GCNSpec):
+        convolved = 2.0 * model.depth * ATOMS * model.dimension * (model.dimension + ATOMS)
+        return convolved + 2.0 * ATOMS * model.functional_layers * model.dimension**2
+    points = ATOMS * len(sphere(model))
+    orbitals = 2.0 * points * ATOMS * FUNCTIONS_AN_ATOM * model.dimension
+    layers = model.functional_layers * model.dimension**2 + model.map_layers * (
+        model.map_dimension**2
+    )
+    # The orbitals are made for the step of the targets and again for that of the potential.
+    return 2 * orbitals + 2.0 * points * layers
+
+
+def _field_training(fit: Fit, model: QDFSpec | GCNSpec) -> Work:
+    epochs, batch = model.optimiser.epochs, model.optimiser.batch_size
+    both = 2 if isinstance(model, QDFSpec) else 1
+    parts = ATOMS * (len(sphere(model)) if isinstance(model, QDFSpec) else 1)
+    wide = 2 * model.functional_layers + 4
+    floats = fit.seeds * max(batch, 1) * parts * wide * model.dimension
+    floats += fit.seeds * 8 * model.functional_layers * model.dimension**2
+    flop = 3.0 * epochs * fit.n * fit.seeds * field_flop(model)
+    return Work(flop, both * epochs * math.ceil(fit.n / batch), FLOAT32_MB * floats)
 
 
 def vector_length(descriptor: DescriptorSpec) -> int:

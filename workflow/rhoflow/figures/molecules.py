@@ -122,8 +122,11 @@ def _count_panel(ax: Axes, table: pd.DataFrame) -> None:
     """Structures of each size; those of the arm that was tested on most."""
     counts = table.groupby("n_atoms")["n"].max()
     ax.bar(counts.index, counts, width=0.8, color=GREY)
-    ax.set_yscale("log")
-    ax.set_ylim(bottom=0.5)
+    if counts.max() > 10:
+        ax.set_yscale("log")
+        ax.set_ylim(bottom=0.5)
+    else:
+        ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_ylabel("tested")
     ax.set_xlabel("atoms")
     ax.tick_params(labelbottom=True)
