@@ -66,11 +66,11 @@ def test_parity_leaves_the_panel_of_what_an_arm_does_not_learn_empty():
 
 # Scans -------------------------------------------------------------------------------------
 
-SCANS = {
-    "x__leak_0_1": {"arm": "x", "key": "model.leak", "value": 0.1},
-    "x__leak_0_3": {"arm": "x", "key": "model.leak", "value": 0.3},
-    "y__deposit_linear": {"arm": "y", "key": "descriptor.deposit", "value": "linear"},
-}
+SCANS = [
+    {"name": "x__leak_0_1", "arm": "x", "key": "model.leak", "value": 0.1},
+    {"name": "x__leak_0_3", "arm": "x", "key": "model.leak", "value": 0.3},
+    {"name": "y__deposit_linear", "arm": "y", "key": "descriptor.deposit", "value": "linear"},
+]
 
 
 def scan_predictions(pose_std: float = np.nan) -> pd.DataFrame:
@@ -93,6 +93,16 @@ def test_a_scan_holds_the_scores_of_its_arms_at_the_largest_size():
     spread = scan_predictions(pose_std=0.25)
     spread.loc[spread["seed"] == 1, "pose_std"] = 0.35
     np.testing.assert_allclose(scan_data(spread, SCANS)["pose_std"], 0.3)
+
+
+def test_an_arm_stands_for_the_values_that_it_has_in_their_place():
+    own = {"name": "x", "arm": "x", "key": "model.leak", "value": 0.2}
+    elsewhere = {"name": "x", "arm": "x", "key": "model.depth", "value": 3}
+    points = [SCANS[0], own, SCANS[1], elsewhere]
+    data = scan_data(scan_predictions(), points)
+    assert data["value"].tolist() == ["0.1", "0.2", "0.3", "3"]
+    assert set(data["arm"]) == {"x"}
+    np.testing.assert_allclose(data["mae_mean"], [0.2, 9.0, 0.5, 9.0])
 
 
 def test_a_scan_has_a_panel_for_each_setting_and_a_line_for_each_target():

@@ -46,13 +46,12 @@ def scanned(raw: dict[str, Any], vary: dict[str, Any], arm: str = "voxels") -> W
 # Scans -------------------------------------------------------------------------------------
 
 
-def test_every_value_becomes_an_arm_of_its_own(raw):
+def test_every_other_value_becomes_an_arm_of_its_own(raw):
     config = load(raw)
     arms = config.studies["scans"].arms
     assert list(arms) == [
         "voxels",
         "soap",
-        "voxels__deposit_nearest",
         "voxels__deposit_linear",
         "voxels__epochs_1",
         "soap__ridge_1_0",
@@ -83,6 +82,18 @@ def test_every_value_becomes_an_arm_of_its_own(raw):
     )
     assert list(config.studies["scans"].shown_arms()) == ["voxels", "soap"]
     assert all(not arm.vary for arm in arms.values() if arm.scanned)
+
+
+def test_an_arm_stands_for_a_value_that_it_has_anyway(raw):
+    study = scanned(raw, {"descriptor.deposit": ["linear", "nearest"]}).studies["scans"]
+    assert "voxels__deposit_nearest" not in study.arms
+    points = {(p.key, p.value): name for name, p in study.scan_points() if p.arm == "voxels"}
+    assert points == {
+        ("descriptor.deposit", "linear"): "voxels__deposit_linear",
+        ("descriptor.deposit", "nearest"): "voxels",
+    }
+    with pytest.raises(ConfigError, match="'nearest' makes a second arm"):
+        scanned(raw, {"descriptor.deposit": ["nearest", "nearest"]})
 
 
 @pytest.mark.parametrize(

@@ -122,9 +122,10 @@ def test_a_scan_has_an_arm_for_every_value(results):
     ]
     assert ((table["pose_std"] > 0) == (table["arm"] == "voxels")).all()
     predicted = pd.read_parquet(results / "scores/scans/predictions.parquet")
-    base = predicted[predicted["arm"] == "voxels"]["y_pred"].to_numpy()
-    same = predicted[predicted["arm"] == "voxels__deposit_nearest"]["y_pred"].to_numpy()
-    np.testing.assert_array_equal(base, same)
+    # The varied arm stands for the value that it has anyway; nothing is trained twice.
+    assert set(predicted["arm"]) == {
+        "voxels", "voxels__deposit_linear", "voxels__epochs_1", "soap", "soap__ridge_1_0",
+    }  # fmt: skip
     splits = pd.read_parquet(results / "splits/scans.parquet")
     structures = pd.read_parquet(results / "structures/oxides/structures.parquet")
     formula = structures.set_index("material_id")["formula"]

@@ -80,7 +80,8 @@ class ArmSpec(Spec):
     vary: dict[str, Annotated[tuple[Setting, ...], Field(min_length=1)]] = Field(
         default_factory=dict,
         description="Settings to scan, one at a time: `descriptor.KEY` or `model.KEY` and their "
-        "values. Each value becomes an arm of its own, named ARM__KEY_VALUE; the arm itself stays.",
+        "values. Each value becomes an arm of its own, named ARM__KEY_VALUE; the arm itself stays, "
+        "and stands for the values that it has.",
     )
     scanned: ScanSpec | None = Field(
         default=None, description="Set by `vary` in the arms that it makes; not to be given."
@@ -151,6 +152,19 @@ class StudySpec(Spec):
         """The figures of the study, in their order."""
         return DEFAULT_FIGURES[self.protocol.kind] if self.figures is None else self.figures
 
+    def scan_points(self) -> list[tuple[str, ScanSpec]]:
+        """Every value of every ``vary``, and the arm that has it.
+
+        Where the value is the one that the varied arm has anyway, that is this arm itself.
+        """
+        points = [
+            (f"{name}__{_slug(key, value)}", ScanSpec(arm=name, key=key, value=value))
+            for name, arm in self.arms.items()
+            for key, values in arm.vary.items()
+            for value in values
+        ]
+        return [(made if made in self.arms else scan.arm, scan) for made, scan in points]
+
     def shown_arms(self) -> dict[str, ArmSpec]:
         """The arms without those that a scan made."""
         return {name: arm for name, arm in self.arms.items() if arm.scanned is None}
@@ -182,23 +196,29 @@ def with_scans(
     """
     wider = {}
     for name, study in studies.items():
-        arms = dict(study.arms)
+        arms, taken = dict(study.arms), set(study.arms)
         for arm, spec in study.arms.items():
             for key, values in spec.vary.items():
                 here = f"studies.{name}.arms.{arm}.vary.{key}"
                 for value in values:
                     new = f"{arm}__{_slug(key, value)}"
-                    if new in arms:
+                    if new in taken:
                         raise ConfigError(f"{here}: {value!r} makes a second arm '{new}'")
-                    arms[new] = _scanned(here, arm, spec, key, value, pool)
+                    taken.add(new)
+                    made = _scanned(here, arm, spec, key, value, pool)
+                    if made is not None:
+                        arms[new] = made
         wider[name] = study.model_copy(update={"arms": arms})
     return wider
 
 
 def _scanned(
     here: str, arm: str, spec: ArmSpec, key: str, value: Any, pool: dict[str, dict[str, Any]]
-) -> ArmSpec:
-    """An arm with one setting changed; its descriptor or model joins the pool."""
+) -> ArmSpec | None:
+    """An arm with one setting changed, None where the arm has that value already.
+
+    Its descriptor or model joins the pool.
+    """
     side, _, path = key.partition(".")
     if side not in pool or not path:
         raise ConfigError(f"{here}: expected descriptor.KEY or model.KEY")
@@ -217,6 +237,8 @@ def _scanned(
         changed = type(base).model_validate(settings)
     except ValidationError as error:
         raise ConfigError(f"{here}: {error.errors()[0]['msg']}; got {value!r}") from None
+    if changed == base:
+        return None
     name = f"{getattr(spec, side)}__{_slug(key, value)}"
     if pool[side].setdefault(name, changed) != changed:
         raise ConfigError(f"{here}: {value!r} makes a second {side} '{name}', unlike the first")

@@ -388,12 +388,11 @@ def arm_labels(wildcards):
 
 
 def arm_scans(wildcards):
-    """Which setting of which arm each arm of a scan differs in."""
-    return {
-        name: arm.scanned.model_dump(mode="json")
-        for name, arm in study_spec(wildcards).arms.items()
-        if arm.scanned
-    }
+    """Every value of every setting that a study varies, with the arm that has it."""
+    return [
+        {"name": name, **scan.model_dump(mode="json")}
+        for name, scan in study_spec(wildcards).scan_points()
+    ]
 
 
 def study_r3dvs(wildcards):

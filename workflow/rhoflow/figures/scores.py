@@ -160,30 +160,35 @@ def _parity_panel(ax: Axes, table: pd.DataFrame, limits: tuple[float, float], co
     ax.text(0.04, 0.96, f"MAE {error:.3g}", transform=ax.transAxes, va="top", fontsize=7)
 
 
-def scan_data(predictions: pd.DataFrame, scans: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+def scan_data(predictions: pd.DataFrame, points: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Scores of the arms of a scan at the largest training size.
 
     Args:
         predictions: of one study.
-        scans: arm, key and value by name of the arm that differs in it.
+        points: of each value of each setting the ``name`` of the arm that has it, and the ``arm``
+            that was varied, ``key`` and ``value``.
 
     Returns:
         Columns arm (the one that was varied), key, value (text), target, mae_mean, mae_std, and
         pose_std, all in the unit of the target; deviation is the mean absolute deviation of the
         test structures, what a model without any knowledge would err by.
     """
-    chosen = _like_trained(predictions[predictions["arm"].isin(list(scans))])
+    names = {point["name"] for point in points}
+    chosen = _like_trained(predictions[predictions["arm"].isin(names)])
     chosen = chosen[chosen["train_size"] == chosen["train_size"].max()]
     table = metrics.scores(chosen)
     averaged = metrics.seed_mean(chosen).groupby(metrics.KEYS, sort=False)
     table["pose_std"] = averaged["pose_std"].mean().to_numpy()
     spread = averaged["y_true"].agg(lambda y: float(np.abs(y - y.mean()).mean()))
     table["deviation"] = spread.to_numpy()
-    for column in ("key", "value"):
-        table[column] = [str(scans[arm][column]) for arm in table["arm"]]
-    table["arm"] = [str(scans[arm]["arm"]) for arm in table["arm"]]
     columns = ["arm", "key", "value", "target", "mae_mean", "mae_std", "pose_std", "deviation"]
-    return table[columns]
+    rows = [
+        table[table["arm"] == point["name"]].assign(
+            arm=point["arm"], key=point["key"], value=str(point["value"])
+        )
+        for point in points
+    ]
+    return pd.concat(rows, ignore_index=True)[columns]
 
 
 def scan(table: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
