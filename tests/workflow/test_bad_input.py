@@ -171,7 +171,7 @@ def test_a_folder_without_structures_is_named(tmp_path, kind):
         (("engines", "gpaw", "cutoff_ev"), float("nan"), "engines.gpaw.cutoff_ev: got nan"),
         (("engines", "gpaw", "cutoff_ev"), -3, "greater than or equal to 200"),
         (("descriptors", "soap", "kind"), "soup", "soap"),
-        (("studies", "tiny", "arms", "soap", "model"), "cnn", "reads r3dvs"),
+        (("studies", "tiny", "arms", "soap", "model"), "cnn", "reads spots (r3dvs)"),
         (("studies", "tiny", "arms", "../x"), {"descriptor": "soap", "model": "ridge"}, "../x"),
         (("studies", "tiny", "protocol", "train_sizes"), [2, 30], "selection.size is 4"),
         (("density",), {"g_store": 3}, "density.g_store is 3"),
