@@ -321,18 +321,27 @@ def write_spots(path: PathLike, spots: SpotSet, *, spec: Mapping[str, Any] | Non
 
 def read_spots(paths: Iterable[PathLike]) -> SpotSet:
     """Read the shards of a spot descriptor and join them in the given order."""
-    names = list(paths)
-    fields = ("material_id", "offsets", "g", "amplitude", "volume_per_atom")
-    shards = [_checked(path, fields) for path in names]
-    _refuse_mixed(names, [meta.get("spec") for _, meta in shards])
-    lengths = np.concatenate([np.diff(a["offsets"]) for a, _ in shards])
+    ids, offsets, shards = _shards(paths, ("g", "amplitude", "volume_per_atom"))
     return SpotSet(
-        ids=tuple(str(i) for a, _ in shards for i in a["material_id"]),
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        g=np.concatenate([a["g"] for a, _ in shards]),
-        amplitude=np.concatenate([a["amplitude"] for a, _ in shards], axis=1),
-        volume_per_atom=np.concatenate([a["volume_per_atom"] for a, _ in shards]),
+        ids=ids,
+        offsets=offsets,
+        g=np.concatenate([a["g"] for a in shards]),
+        amplitude=np.concatenate([a["amplitude"] for a in shards], axis=1),
+        volume_per_atom=np.concatenate([a["volume_per_atom"] for a in shards]),
     )
+
+
+def _shards(
+    paths: Iterable[PathLike], fields: Sequence[str]
+) -> tuple[tuple[str, ...], NDArray[np.int64], list[dict[str, NDArray[Any]]]]:
+    """Shards of ragged arrays: all material ids, the offsets of the joined arrays, each shard."""
+    names = list(paths)
+    checked = [_checked(path, ("material_id", "offsets", *fields)) for path in names]
+    _refuse_mixed(names, [meta.get("spec") for _, meta in checked])
+    shards = [arrays for arrays, _ in checked]
+    sizes = np.concatenate([np.diff(a["offsets"]) for a in shards])
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    return tuple(str(i) for a in shards for i in a["material_id"]), offsets, shards
 
 
 def _checked(
@@ -393,17 +402,10 @@ def write_geometry(
 
 def read_geometry(paths: Iterable[PathLike]) -> MoleculeSet:
     """Read the shards of molecules' elements and positions and join them in the given order."""
-    names = list(paths)
-    fields = ("material_id", "offsets", "numbers", "positions", "charges")
-    shards = [_checked(path, fields) for path in names]
-    _refuse_mixed(names, [meta.get("spec") for _, meta in shards])
-    sizes = np.concatenate([np.diff(a["offsets"]) for a, _ in shards])
+    fields = ("numbers", "positions", "charges")
+    ids, offsets, shards = _shards(paths, fields)
     return MoleculeSet(
-        ids=tuple(str(i) for a, _ in shards for i in a["material_id"]),
-        offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        numbers=np.concatenate([a["numbers"] for a, _ in shards]),
-        positions=np.concatenate([a["positions"] for a, _ in shards]),
-        charges=np.concatenate([a["charges"] for a, _ in shards]),
+        ids, offsets, *(np.concatenate([a[name] for a in shards]) for name in fields)
     )
 
 
