@@ -23,9 +23,13 @@ from rhoflow.models.cnn3d.fit import fit as fit_cnn3d
 from rhoflow.models.cnn3d.spec import CNN3DSpec
 from rhoflow.models.mlp.fit import fit as fit_mlp
 from rhoflow.models.mlp.spec import MLPSpec
+from rhoflow.models.qdf.fit import fit as fit_qdf
+from rhoflow.models.qdf.gcn import fit as fit_gcn
+from rhoflow.models.qdf.spec import GCNSpec, QDFSpec
 from rhoflow.training import distributed, loop
 from rhoflow.training.loop import Batch, train
 from rhoflow.training.spec import OptimiserSpec
+from tests.qdf_cases import GRAPH, OURS, SMALL, molecules
 
 Found = dict[str, np.ndarray]
 
@@ -102,6 +106,18 @@ def mlp(devices: int, batch_size: int, dropout: float = 0.0) -> Found:
     spec = MLPSpec(hidden=(6,), dropout=dropout, optimiser=optimiser(devices, batch_size))
     fitted = fit_mlp(spec, x, rng.normal(size=(9, 1)), Start((1, 2), lambda digest: kept))
     return {**kept.found(), "predicted": fitted.predict(x)}
+
+
+def molecular(devices: int, spec: QDFSpec | GCNSpec, batch_size: int) -> Found:
+    """Seven molecules: batches of 3 leave one."""
+    kept, (inputs, y) = Kept(), molecules(7)
+    shared = spec.model_copy(update={"optimiser": optimiser(devices, batch_size)})
+    start = Start((1, 2), lambda digest: kept, (True,))
+    if isinstance(shared, QDFSpec):
+        fitted = fit_qdf(shared, inputs, y, start)
+    else:
+        fitted = fit_gcn(shared, inputs, y, start)
+    return {**kept.found(), "predicted": fitted.predict(inputs)}
 
 
 class InterruptionError(Exception):
@@ -204,6 +220,9 @@ CASES: dict[str, Callable[[int], Found]] = {
     "mlp, one batch": lambda n: mlp(n, 64),
     "mlp, dropout": lambda n: mlp(n, 4, 0.5),
     "mlp, one device": lambda n: mlp(1, 4),
+    "qdf, last batch of 1": lambda n: molecular(n, SMALL, 3),
+    "qdf, all switches": lambda n: molecular(n, OURS, 4),
+    "gcn, last batch of 1": lambda n: molecular(n, GRAPH, 3),
     "undisturbed": resumed,
     "resumed": lambda n: resumed(n, 4),
     "masks": masks,

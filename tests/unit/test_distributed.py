@@ -124,6 +124,9 @@ def test_the_gradient_is_that_of_the_mean_over_the_global_batch(pair, case):
         "cnn3d, one seed",
         "mlp, last batch of 1",
         "mlp, one batch",
+        "qdf, last batch of 1",
+        "qdf, all switches",
+        "gcn, last batch of 1",
     ],
 )
 def test_two_processes_train_as_one_at_equal_global_batch(pair, case):
