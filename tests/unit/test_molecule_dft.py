@@ -133,6 +133,16 @@ def test_the_atomization_energy_from_isolated_atoms():
     assert found.atomization_energy_ev[1:].isna().all()
 
 
+def test_a_gap_that_the_source_tells_counts_and_needs_no_levels(tmp_path):
+    told = [{"homo_lumo_gap_ev": 6.5}, {"homo_ev": -8.0, "lumo_ev": 1.0, "homo_lumo_gap_ev": 8.9}]
+    rows = table(molecule("a"), molecule("b"), known=told)
+    records = run_molecules(rows, GivenSpec(), done_folder=tmp_path).records
+    atoms = pd.DataFrame({"element": [], "status": [], "energy_ev": []})
+    found = molecule_targets(records, atoms, dict.fromkeys("ab", {"O": 1, "H": 2}))
+    assert found.homo_lumo_gap_ev.tolist() == [6.5, 8.9]
+    assert found.lumo_ev.isna().tolist() == [True, False]
+
+
 def test_ids_must_differ(tmp_path):
     with pytest.raises(DataError, match="occur twice"):
         run_molecules(table(molecule("a"), molecule("a")), SMALL, done_folder=tmp_path)

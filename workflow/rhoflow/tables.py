@@ -102,6 +102,7 @@ KNOWN_PROPERTIES = (
     "atomization_energy_ev",
     "homo_ev",
     "lumo_ev",
+    "homo_lumo_gap_ev",
     "polarizability_angstrom3",
 )
 
@@ -125,6 +126,7 @@ MOLECULE_RECORDS = pa.schema(
         pa.field("atomization_energy_ev", pa.float64()),
         pa.field("homo_ev", pa.float64()),
         pa.field("lumo_ev", pa.float64()),
+        pa.field("homo_lumo_gap_ev", pa.float64()),
         pa.field("polarizability_angstrom3", pa.float64()),
         pa.field("scf_iterations", pa.int32()),
     ]

@@ -122,7 +122,8 @@ def molecule_targets(
     """The targets of every record.
 
     The atomization energy is the record's own where it has one, otherwise the energy of the
-    isolated atoms minus that of the molecule: positive if bound, without zero-point energy.
+    isolated atoms minus that of the molecule: positive if bound, without zero-point energy. The
+    gap, too, is the record's own where it has one.
 
     Args:
         records: ``tables.MOLECULE_RECORDS``.
@@ -139,13 +140,13 @@ def molecule_targets(
         for name in tables.KNOWN_PROPERTIES
     }
     isolated = isolated_energies(list(records["material_id"]), atoms, compositions)
-    own = value["atomization_energy_ev"]
+    own, gap = value["atomization_energy_ev"], value["homo_lumo_gap_ev"]
     values = {
         "material_id": records["material_id"].to_numpy(),
         "atomization_energy_ev": np.where(np.isnan(own), isolated - value["total_energy_ev"], own),
         "homo_ev": value["homo_ev"],
         "lumo_ev": value["lumo_ev"],
-        "homo_lumo_gap_ev": value["lumo_ev"] - value["homo_ev"],
+        "homo_lumo_gap_ev": np.where(np.isnan(gap), value["lumo_ev"] - value["homo_ev"], gap),
         "polarizability_angstrom3": value["polarizability_angstrom3"],
     }
     return pd.DataFrame(values, columns=tables.TARGET_TABLE.names)
