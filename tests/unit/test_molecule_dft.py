@@ -138,7 +138,8 @@ def test_a_gap_that_the_source_tells_counts_and_needs_no_levels(tmp_path):
     rows = table(molecule("a"), molecule("b"), known=told)
     records = run_molecules(rows, GivenSpec(), done_folder=tmp_path).records
     atoms = pd.DataFrame({"element": [], "status": [], "energy_ev": []})
-    found = molecule_targets(records, atoms, dict.fromkeys("ab", {"O": 1, "H": 2}))
+    water = {"O": 1, "H": 2}
+    found = molecule_targets(records, atoms, {"a": water, "b": water})
     assert found.homo_lumo_gap_ev.tolist() == [6.5, 8.9]
     assert found.lumo_ev.isna().tolist() == [True, False]
 
