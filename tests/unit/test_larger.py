@@ -120,7 +120,7 @@ def test_scores_and_figures_keep_the_two_sets_apart():
     assert learning_curves_data(table)["mae_mean"].tolist() == pytest.approx([0.2])
     parity = parity_data(table)
     assert np.abs(parity["y_pred"] - parity["y_true"]).max() == pytest.approx(0.3)
-    scan = scan_data(table, {"x": {"arm": "x", "key": "model.k", "value": 1}})
+    scan = scan_data(table, [{"name": "x", "arm": "x", "key": "model.k", "value": 1}])
     assert scan["mae_mean"].tolist() == pytest.approx([0.2])
 
 
