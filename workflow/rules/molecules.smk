@@ -198,7 +198,7 @@ rule figure_density_map:
     benchmark:
         "results/benchmarks/figure_density_map/{study}.tsv"
     conda:
-        "../../envs/torch.yaml"
+        "../../envs/molecules.yaml"
     threads: 1
     resources:
         mem_mb=memory_mb("figure_density_map"),

@@ -80,7 +80,7 @@ def version() -> str:
     except PackageNotFoundError as error:
         raise EngineError(
             "engine pyscf: the package pyscf is not installed in this environment; install "
-            "envs/molecules.yaml (pip install pyscf)"
+            "envs/molecules.yaml or envs/dft.yaml (pip install pyscf)"
         ) from error
 
 
