@@ -133,9 +133,9 @@ def test_a_scan_has_a_panel_for_each_setting_and_a_line_for_each_target():
 def test_many_settings_take_several_lines_of_panels():
     keys = [f"model.k{i}" for i in range(6)]
     data = pd.DataFrame(
-        [("x", key, v, "band_gap_ev", 0.5, np.nan, 0.1, 1.0) for key in keys for v in ("1", "2")],
-        columns=["arm", "key", "value", "target", "mae_mean", "mae_std", "pose_std", "deviation"],
-    )
+        [("x", key, v, "band_gap_ev", "test", 0.5, np.nan, 0.1) for key in keys for v in "12"],
+        columns=["arm", "key", "value", "target", "part", "mae_mean", "mae_std", "pose_std"],
+    ).assign(deviation=1.0)
     figure = scan(data, {"x": "X"})
     shown = [ax for ax in figure.axes if ax.get_visible()]
     assert len(figure.axes) == 16

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.gaussian_process.kernels import Matern
+from sklearn.linear_model import Ridge
 from sklearn.metrics.pairwise import laplacian_kernel, rbf_kernel
 
 from rhoflow.descriptors.base import VectorSet
@@ -88,3 +89,21 @@ def test_equal_structures_do_no_harm():
     for tuned in (False, True):
         fitted = FittedKRR(KRRSpec(kernel="matern", tuned=tuned), vectors(x), np.ones((5, 1)))
         np.testing.assert_allclose(fitted.predict(vectors(x)), 1.0)
+
+
+def test_a_linear_kernel_is_ridge_regression_with_an_intercept():
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(3, 1, (30, 5)), rng.normal(20, 4, (30, 2))
+    new = rng.normal(3, 1, (7, 5))
+    fitted = FittedKRR(KRRSpec(kernel="linear", ridge=0.7), vectors(x), y)
+    # The ridge counts on standardised targets, which changes nothing for a linear model.
+    expected = Ridge(alpha=0.7).fit(x, y).predict(new)
+    np.testing.assert_allclose(fitted.predict(vectors(new))[0], expected, rtol=1e-10)
+
+
+def test_sums_of_constants_of_elements_are_learned_exactly():
+    rng = np.random.default_rng(5)
+    counts = rng.integers(0, 9, (40, 3)).astype(float)
+    y = counts @ np.array([[-3.0], [5.0], [11.0]])
+    fitted = FittedKRR(KRRSpec(kernel="linear", tuned=True), vectors(counts[:20]), y[:20])
+    np.testing.assert_allclose(fitted.predict(vectors(counts[20:]))[0], y[20:], atol=1e-6)

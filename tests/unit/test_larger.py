@@ -11,7 +11,7 @@ from rhoflow.evaluation import metrics
 from rhoflow.evaluation.claims import judge
 from rhoflow.evaluation.protocol import LearningCurveSpec, learning_curve
 from rhoflow.evaluation.splits import draw
-from rhoflow.figures.scores import learning_curves_data, parity_data, scan_data
+from rhoflow.figures.scores import learning_curves_data, parity_data, scan, scan_data
 
 IDS = [f"m{i:02d}" for i in range(20)]
 SIZES = {name: 3 + i // 2 for i, name in enumerate(IDS)}  # 3 to 12 atoms, 12 of them up to 8
@@ -120,8 +120,13 @@ def test_scores_and_figures_keep_the_two_sets_apart():
     assert learning_curves_data(table)["mae_mean"].tolist() == pytest.approx([0.2])
     parity = parity_data(table)
     assert np.abs(parity["y_pred"] - parity["y_true"]).max() == pytest.approx(0.3)
-    scan = scan_data(table, [{"name": "x", "arm": "x", "key": "model.k", "value": 1}])
-    assert scan["mae_mean"].tolist() == pytest.approx([0.2])
+    data = scan_data(table, [{"name": "x", "arm": "x", "key": "model.k", "value": 1}])
+    assert data.set_index("part")["mae_mean"].to_dict() == pytest.approx({"test": 0.2, "larger": 3})
+    assert data["deviation"].tolist() == [1, 1]  # of the structures of the sizes trained on
+    first, second = scan(data, {"x": "X"}).axes
+    assert first.lines[0].get_ydata().tolist() == pytest.approx([0.2])
+    assert second.lines[0].get_ydata().tolist() == pytest.approx([3])
+    assert second.get_ylabel() == "larger: MAE / deviation"
 
 
 def test_claims_say_which_set_they_are_about():

@@ -33,6 +33,7 @@ localrules:
     report_study,
     scores_collect,
     splits_make,
+    table_networks,
 
 
 # Compute nodes seldom reach the internet.

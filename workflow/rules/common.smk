@@ -284,6 +284,15 @@ def pretrained_reads(wildcards):
     return f"results/descriptors/{name}/{wildcards.dataset}/{wildcards.shard}.{ending}"
 
 
+def pretrained_descriptors(study):
+    """The pretrained descriptors that a study compares, by arm."""
+    chosen = {
+        name: CONFIG.descriptors[arm.descriptor]
+        for name, arm in CONFIG.studies[study].shown_arms().items()
+    }
+    return {name: d for name, d in chosen.items() if d.kind == "pretrained"}
+
+
 def map_arm(wildcards):
     """The arm whose density a study maps: the first quantum deep field that it keeps."""
     return CONFIG.mapped_arms(wildcards.study)[0]
@@ -487,6 +496,8 @@ def study_tables(study):
         tables["Structures of the data set"] = f"results/dft/{dataset}/oxides.csv"
     if "hartree" in drawn:
         tables["Hartree energy from voxels"] = f"results/figures/{study}/hartree.csv"
+    if pretrained_descriptors(study):
+        tables["Networks trained before"] = f"results/figures/{study}/networks.csv"
     return tables
 
 

@@ -175,6 +175,42 @@ rule pretrained_shard:
         "../../scripts/pretrained_shard.py"
 
 
+rule table_networks:
+    """Sizes of the networks whose descriptors a study compares."""
+    input:
+        networks=lambda wildcards: [
+            kept_network(d.study, d.arm)
+            for d in pretrained_descriptors(wildcards.study).values()
+        ],
+    output:
+        table=report(
+            "results/figures/{study}/networks.csv",
+            caption="../report/networks.rst",
+            category="{study}",
+        ),
+    log:
+        "results/logs/table_networks/{study}.log",
+    benchmark:
+        "results/benchmarks/table_networks/{study}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory_mb("table_networks"),
+        runtime=minutes("table_networks"),
+    params:
+        spec=lambda wildcards: {
+            "algorithm": 1,
+            "pairs": {
+                name: pair_spec(arm_of(d.study, d.arm))
+                for name, d in pretrained_descriptors(wildcards.study).items()
+            },
+        },
+        labels=arm_labels,
+    script:
+        "../../scripts/table_networks.py"
+
+
 rule figure_density_map:
     """Density of a kept network and of the engine: on a plane as a figure, around it as cubes."""
     input:

@@ -60,6 +60,7 @@ RULES = {
     "soap_shard": Light(350, 4500, 37.0),  # a vector of 14,560 numbers for each 70 bytes of cell
     "splits_make": Light(160, 200, 5.0),
     "structures_select": Light(250, 40, 20.0),
+    "table_networks": Light(600, 5, 10.0),  # * pretrained_shard
     "table_oxides": Light(190, 10, 25.0),  # 27 KB and 0.05 to 0.1 s a structure of 4 KB
 }
 # Of a rule that is not listed: as much as any.

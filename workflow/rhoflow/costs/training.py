@@ -155,7 +155,9 @@ def _fit(pair: PairSpec, n: int, targets: int, seeds: int, volume: float) -> Fit
 
 def _tested(fit: Fit, protocol: LearningCurveSpec) -> Work:
     poses = getattr(fit.model, "test_poses", 1) + protocol.spread_poses
-    return fit.prediction(protocol.test_size, poses)
+    # Of all larger structures, where a redraw tests as many as there are, the number is not known.
+    larger = protocol.larger_size or (protocol.train_max_atoms is not None) * protocol.test_size
+    return fit.prediction(protocol.test_size + larger, poses)
 
 
 def _inputs_mb(pair: PairSpec, n: int, volume: float) -> float:

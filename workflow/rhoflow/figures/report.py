@@ -164,6 +164,7 @@ def _study_view(study: StudyResults, config: Mapping[str, Any]) -> dict[str, Any
     return {
         **_figures_view(study.shown, "study", config),
         "title": spec["title"],
+        "larger": spec["protocol"].get("train_max_atoms"),
         "claims": [
             {**claim, "unit": TARGETS[claim["target"]].unit if claim["target"] in TARGETS else ""}
             for claim in study.claims.to_dict("records")
@@ -185,17 +186,16 @@ def _accuracy_table(accuracies: pd.DataFrame, labels: Mapping[str, str]) -> list
 
 
 def _score_table(scores: pd.DataFrame, labels: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Test errors at the largest training size, the best arm of each target marked."""
-    table = scores[
-        (scores["train_size"] == scores["train_size"].max()) & (scores["part"] == "test")
-    ]
-    # Property by property, the arms of each in the order of the config.
-    order = table["target"].map({t: i for i, t in enumerate(dict.fromkeys(table["target"]))})
-    table = table.iloc[np.argsort(order.to_numpy(), kind="stable")]
-    best = table.groupby("target")["mae_mean"].idxmin()
+    """Errors at the largest training size, the best arm of each target and part marked."""
+    table = scores[scores["train_size"] == scores["train_size"].max()]
+    # Property by property, first the sizes trained on, the arms of each in the order of the config.
+    first = table.groupby("target", sort=False).ngroup()
+    table = table.iloc[np.lexsort((table["part"] == "larger", first))]
+    best = table.groupby(["target", "part"])["mae_mean"].idxmin()
     return [
         {
-            "target": f"{TARGETS[row['target']].label} ({TARGETS[row['target']].unit})",
+            "target": f"{TARGETS[row['target']].label} ({TARGETS[row['target']].unit})"
+            + (", larger" if row["part"] == "larger" else ""),
             "arm": labels[row["arm"]],
             "train_size": row["train_size"],
             "mae": row["mae_mean"],

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -169,19 +169,23 @@ def scan_data(predictions: pd.DataFrame, points: Sequence[Mapping[str, Any]]) ->
             that was varied, ``key`` and ``value``.
 
     Returns:
-        Columns arm (the one that was varied), key, value (text), target, mae_mean, mae_std, and
-        pose_std, all in the unit of the target; deviation is the mean absolute deviation of the
-        test structures, what a model without any knowledge would err by.
+        Columns arm (the one that was varied), key, value (text), target, part, mae_mean, mae_std,
+        and pose_std, all in the unit of the target; deviation is the mean absolute deviation of
+        the test structures of the sizes that were trained on, what a model without any knowledge
+        would err by.
     """
     names = {point["name"] for point in points}
-    chosen = _like_trained(predictions[predictions["arm"].isin(names)])
+    chosen = predictions[predictions["arm"].isin(names)]
     chosen = chosen[chosen["train_size"] == chosen["train_size"].max()]
     table = metrics.scores(chosen)
-    averaged = metrics.seed_mean(chosen).groupby(metrics.KEYS, sort=False)
-    table["pose_std"] = averaged["pose_std"].mean().to_numpy()
-    spread = averaged["y_true"].agg(lambda y: float(np.abs(y - y.mean()).mean()))
-    table["deviation"] = spread.to_numpy()
-    columns = ["arm", "key", "value", "target", "mae_mean", "mae_std", "pose_std", "deviation"]
+    averaged = metrics.seed_mean(chosen)
+    poses = averaged.groupby(metrics.KEYS, sort=False)["pose_std"].mean()
+    table["pose_std"] = poses.to_numpy()
+    tested = _like_trained(averaged).groupby(["arm", "target"])["y_true"]
+    deviation = tested.agg(lambda y: float(np.abs(y - y.mean()).mean())).rename("deviation")
+    table = table.join(deviation, on=["arm", "target"])
+    columns = ["arm", "key", "value", "target", "part"]
+    columns += ["mae_mean", "mae_std", "pose_std", "deviation"]
     rows = [
         table[table["arm"] == point["name"]].assign(
             arm=point["arm"], key=point["key"], value=str(point["value"])
@@ -195,14 +199,15 @@ def scan(table: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
     """Errors against settings: a panel for each setting that was varied, a line for each target.
 
     Errors are shares of the mean absolute deviation, so that targets of different units share a
-    panel; a second row shows the spread over poses where it was asked for.
+    panel. Further rows show the errors for larger structures than were trained on, and the spread
+    over poses, where the protocol asks for them.
 
     Args:
         table: ``scan_data`` of one study.
         labels: what to call each arm.
     """
     keys, targets = (list(dict.fromkeys(table[c])) for c in ("key", "target"))
-    rows = ["mae_mean", "pose_std"] if (table["pose_std"] > 0).any() else ["mae_mean"]
+    rows = _scan_rows(table)
     arms = {key: list(dict.fromkeys(table[table["key"] == key]["arm"])) for key in keys}
     panels = [(key, arm) for key in keys for arm in arms[key]]
     with house_style():
@@ -212,14 +217,31 @@ def scan(table: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
         axes = figure.subplots(lines, columns, squeeze=False, sharey="row")
         for i, (key, arm) in enumerate(panels):
             chosen = table[(table["key"] == key) & (table["arm"] == arm)]
-            for j, column in enumerate(rows):
+            for j, row in enumerate(rows):
                 ax = axes[i // columns * len(rows) + j, i % columns]
-                _scan_panel(ax, chosen, column, targets)
+                _scan_panel(ax, chosen[chosen["part"] == row.part], row.column, targets)
                 ax.set_title(labels.get(arm, arm))
                 ax.set_xlabel(_setting(key))
         _label_rows(axes, rows, len(panels))
         _legend(figure, axes.ravel(), [TARGETS[target].label for target in targets], 4)
     return figure
+
+
+class _ScanRow(NamedTuple):
+    """A row of panels: which structures, which of their columns, and its axis."""
+
+    part: str
+    column: str
+    label: str
+
+
+def _scan_rows(table: pd.DataFrame) -> list[_ScanRow]:
+    rows = [_ScanRow("test", "mae_mean", "MAE / deviation")]
+    if (table["part"] == "larger").any():
+        rows.append(_ScanRow("larger", "mae_mean", "larger: MAE / deviation"))
+    if (table["pose_std"] > 0).any():
+        rows.append(_ScanRow("test", "pose_std", "pose spread / deviation"))
+    return rows
 
 
 def _setting(key: str) -> str:
@@ -250,11 +272,10 @@ def _scan_panel(ax: Axes, table: pd.DataFrame, column: str, targets: Sequence[st
     ax.set_xticks(range(len(values)), values)
 
 
-def _label_rows(axes: NDArray[Any], rows: list[str], n_panels: int) -> None:
-    names = {"mae_mean": "MAE / deviation", "pose_std": "pose spread / deviation"}
+def _label_rows(axes: NDArray[Any], rows: list[_ScanRow], n_panels: int) -> None:
     columns = axes.shape[1]
     for i, line in enumerate(axes):
-        line[0].set_ylabel(names[rows[i % len(rows)]])
+        line[0].set_ylabel(rows[i % len(rows)].label)
         # Once all panels of the line are drawn: they share this axis.
         line[0].set_ylim(0, 1.05 * line[0].get_ylim()[1])
         for ax in line[max(0, n_panels - i // len(rows) * columns) :]:

@@ -35,6 +35,11 @@ class Kept(Fitted[Inputs], Protocol[Inputs]):
         """All that its ``restore`` needs besides the settings, by flat names."""
         ...
 
+    @property
+    def vector_length(self) -> int:
+        """Numbers of a structure in ``features``."""
+        ...
+
     def features(self, inputs: Inputs, /) -> NDArray[np.float64]:
         """(n, d) what the first network's last layer reads of n structures."""
         ...

@@ -14,7 +14,7 @@ from rhoflow.descriptors.registry import DescriptorSpec
 from rhoflow.errors import ConfigError
 from rhoflow.evaluation.classification import Answers, ClassificationSpec
 from rhoflow.models import mean, stacked
-from rhoflow.models.base import Fitted, Start
+from rhoflow.models.base import Fitted, Start, part
 from rhoflow.models.cnn3d.spec import CNN3DSpec
 from rhoflow.models.krr.spec import KRRSpec
 from rhoflow.models.mlp.spec import MLPSpec
@@ -161,6 +161,22 @@ def restore(pair: PairSpec, arrays: Mapping[str, NDArray[Any]]) -> Any:
 
             return restore_mlp(model, arrays)
     raise ConfigError(f"a model of kind '{pair.model.kind}' is not kept")
+
+
+def kept_size(pair: PairSpec, arrays: Mapping[str, NDArray[Any]]) -> dict[str, int | None]:
+    """Sizes of one of the networks that were kept as arrays.
+
+    Returns:
+        input_length, numbers that it reads of a structure (None: it reads the structure itself);
+        vector_length, numbers that its last layer reads, its descriptor; parameters.
+    """
+    weights = part(arrays, "weights")
+    inputs = part(arrays, "inputs")["mean"].size if reads(pair.model) == "vectors" else None
+    return {
+        "input_length": inputs,
+        "vector_length": restore(pair, arrays).vector_length,
+        "parameters": sum(w[0].size for w in weights.values()),
+    }
 
 
 def classify(

@@ -36,7 +36,9 @@ class FittedKRR:
     def __init__(self, spec: KRRSpec, inputs: VectorSet, y: NDArray[np.float64]) -> None:
         x = inputs.values
         self.spec = spec
-        self.shift = x.mean(axis=0) if spec.standardise_inputs else np.zeros(x.shape[1])
+        # A linear kernel of centred vectors is ridge regression with a free intercept.
+        centred = spec.standardise_inputs or spec.kernel == "linear"
+        self.shift = x.mean(axis=0) if centred else np.zeros(x.shape[1])
         spread = x.std(axis=0)
         usable = spec.standardise_inputs & (spread > 1e-12)
         self.scale = np.where(usable, spread, 1.0)

@@ -11,10 +11,11 @@ class KRRSpec(Spec):
     """Kernel ridge regression."""
 
     kind: Literal["krr"] = "krr"
-    algorithm: Literal[2] = 2
+    algorithm: Literal[3] = 3
     kernel: Literal["linear", "gaussian", "matern", "laplacian"] = Field(
         default="linear",
-        description="linear: the dot product of descriptors (SOAP's average kernel is one); "
+        description="linear: the dot product of descriptors less their mean, which is ridge "
+        "regression with an intercept (SOAP's average kernel is such a product); "
         "gaussian: exp(-d²/2w²); matern: (1 + √3 d/w) exp(-√3 d/w); laplacian: exp(-d/w) with the "
         "sum of absolute differences for d.",
     )

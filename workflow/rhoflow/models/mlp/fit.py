@@ -53,6 +53,11 @@ class FittedMLP:
             x = scaled(self.inputs, inputs).to(device)
             return self.targets.inverse(self.model(x).cpu().numpy().astype(np.float64))
 
+    @property
+    def vector_length(self) -> int:
+        """Numbers of a structure in ``features``."""
+        return int(self.model.weights[-2].shape[-1])
+
     def features(self, inputs: VectorSet) -> NDArray[np.float64]:
         """(n, units) what the first network's last layer reads."""
         network = self.model.network(0).eval()

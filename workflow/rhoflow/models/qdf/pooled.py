@@ -142,6 +142,11 @@ class FittedPooled(ABC):
         """Weights, elements and scales."""
         return nested(weights=self.model.arrays(), task=self.task.arrays())
 
+    @property
+    def vector_length(self) -> int:
+        """Numbers of a molecule in ``features``."""
+        return self.dimension * len(set(self.task.reads_sum))
+
     def features(self, inputs: MoleculeSet) -> NDArray[np.float64]:
         """(n, d) what the first network's last layer reads: sums, means, or both side by side.
 
