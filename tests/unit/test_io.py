@@ -19,7 +19,7 @@ from rhoflow.descriptors.r3dvs import R3DVSSpec, SpotSet, spots
 from rhoflow.errors import DataError
 
 SCHEMA = pa.schema([pa.field("material_id", pa.string()), pa.field("y", pa.float64())])
-PACKAGE = Path(io.__file__).parents[1]
+PACKAGE = Path(io.__file__).parents[2]
 
 
 def table(offset: float = 0.0) -> pd.DataFrame:
