@@ -209,6 +209,101 @@ def test_a_claim_against_itself_is_refused():
         claim(than=("x",))
 
 
+def judged_alone(errors: list[float], train_size: int = 100, **settings) -> tuple[str, str, str]:
+    """Verdict, why and what was measured of a claim about arm x alone."""
+    row = judge([claim(than=(), **settings)], predictions({"x": errors}, train_size), study="s")
+    return tuple(row.loc[0, ["verdict", "why", "measured"]])
+
+
+@pytest.mark.parametrize(
+    ("x", "verdict", "why"),
+    [
+        # s = 0.01, and two test structures of 102: 0.01 · √(1/3 + 2/100) = 0.0059.
+        ([0.10, 0.11, 0.12], "holds", "the difference from 0.3 eV is 32.0 standard errors"),
+        (
+            [0.40, 0.41, 0.42],
+            "does not hold",
+            "the difference from 0.3 eV is -18.5 standard errors",
+        ),
+        ([0.28, 0.29, 0.30], "undecided", "the difference from 0.3 eV is 1.7 standard errors"),
+        ([0.30, 0.31, 0.32], "undecided", "the difference from 0.3 eV is -1.7 standard errors"),
+        ([0.25] * 3, "holds", "the difference from 0.3 eV is the same in every draw"),
+        ([0.35] * 3, "does not hold", "the difference from 0.3 eV is the same in every draw"),
+        ([0.10, 0.11], "undecided", "2 redraws leave the spread unknown"),
+        ([0.10, 0.11, np.nan], "undecided", "2 redraws leave the spread unknown"),
+    ],
+)
+def test_an_error_is_clearly_below_a_number_or_above_it(x, verdict, why):
+    measured = f"MAE x {np.nanmean(x):.3g}"
+    assert judged_alone(x, at_most=0.3) == (verdict, why, measured)
+
+
+# Σ(y - ȳ)² is 2 in a redraw and Σ(y - ŷ)² is 2 e² for an error e, so R² is 1 - mean e².
+@pytest.mark.parametrize(
+    ("x", "bound", "verdict", "difference", "measured"),
+    [
+        ([0.1, 0.3], 0.9, "holds", "0.05", "R² x 0.95, MAE x 0.2"),
+        ([0.1, 0.3], 0.99, "does not hold", "-0.04", "R² x 0.95, MAE x 0.2"),
+        ([0.0], 1.0, "holds", "0", "R² x 1, MAE x 0"),
+    ],
+)
+def test_r2_is_judged_without_a_standard_error(x, bound, verdict, difference, measured):
+    why = f"the difference is {difference}; R² of all redraws together has no standard error"
+    assert judged_alone(x, r2_at_least=bound) == (verdict, why, measured)
+
+
+def test_an_arm_that_gave_no_number_has_no_r2():
+    verdict, why, _ = judged_alone([0.1, np.nan, 0.1], r2_at_least=0.5)
+    assert (verdict, why) == ("undecided", "R² is not a number")
+
+
+@pytest.mark.parametrize("bound", [{"at_most": 0.3}, {"r2_at_least": 0.5}])
+def test_numbers_are_not_testable_with_little_data(bound):
+    verdict, why, _ = judged_alone([0.1] * 3, 16, **bound)
+    assert verdict == "not testable"
+    assert why == "16 training structures; the claim is about 100 and more"
+    assert judged_alone([0.1, 0.11, 0.1], 16, min_train_size=16, **bound)[0] == "holds"
+
+
+def test_numbers_are_about_one_arm_at_the_largest_size():
+    """The other arm and the smaller size are far above the bound."""
+    table = pd.concat(
+        [predictions({"x": [0.9] * 3}), predictions({"x": [0.1] * 3, "y": [9] * 3}, 200)]
+    )
+    rows = judge(
+        [claim(than=(), at_most=0.3), claim(than=(), r2_at_least=0.9)],
+        table,
+        study="s",
+        labels={"x": "QDF"},
+    )
+    assert rows["verdict"].tolist() == ["holds", "holds"]
+    assert rows["measured"].tolist() == ["MAE QDF 0.1", "R² QDF 0.99, MAE QDF 0.1"]
+    assert set(rows["scale"]) == {"200 training structures, 3 redraws"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"at_most": 0.3}, "than, at_most and r2_at_least; got than and at_most"),
+        ({"than": (), "at_most": 0.3, "r2_at_least": 0.9}, "got at_most and r2_at_least"),
+        ({"than": ()}, "give exactly one of than, at_most and r2_at_least; got none"),
+        ({"than": (), "at_most": 0.0}, "greater than 0"),
+        ({"than": (), "r2_at_least": 1.1}, "less than or equal to 1"),
+        ({"than": (), "at_most": 0.3, "relation": "equal"}, "arms of `than`; at_most has none"),
+        ({"than": (), "r2_at_least": 0.3, "relation": "higher"}, "`than`; r2_at_least has none"),
+    ],
+)
+def test_a_claim_is_about_arms_or_one_number(settings, message):
+    with pytest.raises(ValueError, match=message):
+        claim(**settings)
+
+
+@pytest.mark.parametrize("bound", [{"at_most": 0.3}, {"r2_at_least": -0.5}, {"than": ("y",)}])
+def test_a_claim_comes_back_from_the_params_of_its_rule(bound):
+    stated = claim(**{"than": (), **bound})
+    assert ClaimSpec.model_validate(stated.model_dump(mode="json")) == stated
+
+
 def test_scores_keep_the_arms_apart():
     table = predictions({"b": [0.1, 0.3], "a": [0.5, 0.5]})
     table = pd.concat([table, table.assign(train_size=50, y_pred=table["y_true"])])

@@ -150,6 +150,30 @@ def test_claims_say_which_set_they_are_about():
     assert row["why"] == "this run tested no larger structures"
 
 
+def test_claims_about_a_number_say_which_set_they_are_about():
+    """R² is 1 - mean e², as each set has Σ(y - ȳ)² = 2 and two structures in a redraw."""
+    table = with_larger({"x": [0.1, 0.11, 0.12]}, {"x": [0.5, 0.52, 0.48]})
+    stated = [
+        claim(than=(), part=part, **bound)
+        for bound in ({"at_most": 0.3}, {"r2_at_least": 0.9})
+        for part in ("test", "larger")
+    ]
+    judged = judge(stated, table, study="s")
+    assert judged["verdict"].tolist() == ["holds", "does not hold"] * 2
+    assert judged["measured"].tolist() == [
+        "MAE x 0.11",
+        "MAE x 0.5",
+        "R² x 0.988, MAE x 0.11",
+        "R² x 0.75, MAE x 0.5",
+    ]
+    assert judged["scale"].str.contains("structures of more atoms").tolist() == [False, True] * 2
+    # 0.02 · √(1/3 + 2/100) = 0.0119: the share is that of the structures like those trained on.
+    assert judged["why"][1] == "the difference from 0.3 eV is -16.8 standard errors"
+    inside = judge(stated, predictions({"x": [0.1] * 3}), study="s")
+    assert inside["verdict"].tolist() == ["holds", "not testable"] * 2
+    assert set(inside["why"][[1, 3]]) == {"this run tested no larger structures"}
+
+
 def test_the_distance_of_densities():
     reference = np.array([4.0, 0.0, 1.0])
     assert metrics.density_distance(reference, reference) == 0

@@ -170,6 +170,13 @@ def test_an_arm_of_a_scan_is_trained_like_the_one_that_was_varied(raw):
 # What fits together ------------------------------------------------------------------------
 
 CURVE = {"kind": "learning_curve", "train_sizes": [4], "test_size": 3}
+NUMBER = {
+    "claim": "The stack's error is at most 0.1 eV/atom.",
+    "paper": "ours",
+    "target": "cohesive_energy_ev_per_atom",
+    "arm": "stack",
+    "at_most": 0.1,
+}
 BAD = [
     ({f"{ARMS}.stack.residual_of": "sopa"}, r"residual_of: unknown name 'sopa'; did you mean 'soa"),
     ({f"{ARMS}.voxels.residual_of": "stack"}, r"voxels\.residual_of: 'stack' learns a residual"),
@@ -182,6 +189,14 @@ BAD = [
     ({f"{ARMS}.dense.targets": ["band_gap_ev"] * 2}, r"a target is named twice"),
     ({f"{STUDY}.claims.0.than": ["dense"]}, r"claims\.0: arm 'dense' does not learn cohesive"),
     ({f"{STUDY}.claims.0.target": "band_gap_ev"}, r"arm 'stack' does not learn band_gap_ev"),
+    ({f"{STUDY}.claims.0.than": []}, r"claims\.0: give exactly one of than, .*; got none$"),
+    ({f"-{STUDY}.claims.0.than": None}, r"claims\.0: give exactly one of than, .*; got none$"),
+    ({f"{STUDY}.claims.0.at_most": 0.1}, r"claims\.0: give exactly .*; got than and at_most$"),
+    ({f"{STUDY}.claims": [{**NUMBER, "at_most": 0}]}, r"at_most: got 0; .*greater than 0"),
+    ({f"{STUDY}.claims": [{**NUMBER, "arm": "dense"}]}, r"claims\.0: arm 'dense' does not learn"),
+    ({f"{STUDY}.claims": [{**NUMBER, "arm": "stac"}]}, r"0\.arm: unknown name 'stac'; did you"),
+    ({f"{STUDY}.claims": [{**NUMBER, "part": "larger"}]}, r"larger .* need protocol\.train_max"),
+    ({f"{STUDY}.claims": [{**NUMBER, "relation": "equal"}]}, r"relation: .*; at_most has none"),
     ({f"{ARMS}.dense.learns": "both"}, r"dense\.learns: got 'both'; input should be 'each' or"),
     (
         {f"{ARMS}.dense.scanned": {"arm": "soap", "key": "model.ridge", "value": 1}},
@@ -251,6 +266,18 @@ def test_the_architecture_needs_a_network_of_voxels(raw):
     with pytest.raises(ConfigError, match="architecture needs an arm whose model is a cnn3d"):
         load(put(raw, {**changes, f"{STUDY}.figures": ["architecture"]}))
     assert load(put(raw, {**changes, f"{STUDY}.figures": ["concept", "hartree"]}))
+
+
+@pytest.mark.parametrize("bound", [{"at_most": 0.1}, {"at_most": None, "r2_at_least": 0.9}])
+def test_a_claim_may_be_about_a_number(raw, bound):
+    stated = {**NUMBER, **bound}
+    (claim,) = load(put(raw, {f"{STUDY}.claims": [stated]})).studies["r3dvs"].claims
+    assert claim.model_dump(include=set(stated)) == stated
+    assert claim.than == ()
+    beyond = [{**stated, "part": "larger"}]
+    protocol = f"{STUDY}.protocol.train_max_atoms"
+    (claim,) = load(put(raw, {f"{STUDY}.claims": beyond, protocol: 6})).studies["r3dvs"].claims
+    assert claim.part == "larger"
 
 
 # What follows from a config ----------------------------------------------------------------

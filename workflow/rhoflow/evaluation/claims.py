@@ -7,25 +7,41 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
 
-from rhoflow.evaluation.metrics import errors_by_redraw
+from rhoflow.evaluation.metrics import KEYS, errors_by_redraw, scores
 from rhoflow.evaluation.protocol import Part
+from rhoflow.properties import TARGETS
 from rhoflow.spec import Spec
 
 COLUMNS = ["study", "claim", "paper", "target", "verdict", "measured", "scale", "why"]
 
 
 class ClaimSpec(Spec):
-    """One statement of a paper: an arm's error is lower than (or equal to) that of others."""
+    """One statement of a paper: an arm's error is lower than that of others, or than a number."""
 
     claim: str = Field(description="What the paper says, in a sentence.")
     paper: str = Field(description="Where it says so.")
     target: str = Field(description="Property that the claim is about (a target column).")
     arm: str = Field(description="Arm that the claim is about.")
-    than: tuple[str, ...] = Field(min_length=1, description="Arms that it is compared with.")
+    than: tuple[str, ...] = Field(
+        default=(),
+        description="Arms that it is compared with; exactly one of `than`, `at_most` and "
+        "`r2_at_least` is given.",
+    )
+    at_most: float | None = Field(
+        default=None,
+        gt=0,
+        description="Largest MAE, mean over redraws, in the unit of the target.",
+    )
+    r2_at_least: float | None = Field(
+        default=None,
+        le=1,
+        description="Smallest R² over the test structures of all redraws together; judged without "
+        "a standard error.",
+    )
     relation: Literal["lower", "higher", "equal"] = Field(
         default="lower",
         description="Its error is lower or higher than that of each other arm, or equal within "
-        "`equal_within`.",
+        "`equal_within`. Of claims with `than` alone.",
     )
     equal_within: float = Field(
         default=0.15, gt=0, le=1, description="Largest relative difference that counts as equal."
@@ -40,7 +56,14 @@ class ClaimSpec(Spec):
     )
 
     @model_validator(mode="after")
-    def _not_itself(self) -> "ClaimSpec":
+    def _makes_sense(self) -> "ClaimSpec":
+        kinds = {"than": self.than, "at_most": self.at_most, "r2_at_least": self.r2_at_least}
+        given = [name for name, value in kinds.items() if value not in ((), None)]
+        if len(given) != 1:
+            got = " and ".join(given) or "none"
+            raise ValueError(f"give exactly one of than, at_most and r2_at_least; got {got}")
+        if not self.than and self.relation != "lower":
+            raise ValueError(f"relation: compares with the arms of `than`; {given[0]} has none")
         if self.arm in self.than:
             raise ValueError(f"arm '{self.arm}' is compared with itself: take it out of `than`")
         return self
@@ -145,14 +168,15 @@ def judge(
 
     Returns:
         Columns study, claim, paper, target, verdict ("holds", "does not hold", "undecided",
-        "not testable"), measured (MAE in the unit of the target), scale, why.
+        "not testable"), measured (MAE in the unit of the target, after R² where the claim is
+        about it), scale, why.
     """
     size = int(predictions["train_size"].max())
     largest = predictions[predictions["train_size"] == size]
     # The larger ones are no part of the pool that redraws share: see _difference.
     tested = largest[largest["part"] == "test"].groupby("redraw")["material_id"].nunique()
     n_test = int(tested.max())
-    by_redraw = errors_by_redraw(largest)
+    by_redraw = errors_by_redraw(largest).merge(scores(largest)[[*KEYS, "r2"]], on=KEYS)
     rows = [_row(claim, by_redraw, size, n_test, labels or {}) for claim in claims]
     return pd.DataFrame(rows, columns=COLUMNS).assign(study=study)
 
@@ -165,9 +189,12 @@ def _row(
     if errors.empty:
         measured, verdict, why = "", "not testable", "this run tested no larger structures"
     else:
-        verdict, why = _verdict(claim, errors, size, n_test)
+        r2 = float(chosen.loc[chosen["arm"] == claim.arm, "r2"].iloc[0])
+        verdict, why = _verdict(claim, errors, r2, size, n_test)
         arms = (claim.arm, *claim.than)
         measured = "MAE " + ", ".join(f"{labels.get(a, a)} {errors[a].mean():.3g}" for a in arms)
+        if claim.r2_at_least is not None:
+            measured = f"R² {labels.get(claim.arm, claim.arm)} {r2:.3g}, {measured}"
     larger = "" if claim.part == "test" else ", tested on structures of more atoms"
     return {
         "claim": claim.claim,
@@ -180,15 +207,23 @@ def _row(
     }
 
 
-def _verdict(claim: ClaimSpec, errors: pd.DataFrame, size: int, n_test: int) -> tuple[str, str]:
+def _verdict(
+    claim: ClaimSpec, errors: pd.DataFrame, r2: float, size: int, n_test: int
+) -> tuple[str, str]:
     if size < claim.min_train_size:
         return "not testable", (
             f"{size} training structures; the claim is about {claim.min_train_size} and more"
         )
+    if claim.r2_at_least is not None:
+        return _judge_r2(r2 - claim.r2_at_least)
     # A redraw in which an arm gave no number tells nothing of the claim.
     errors = errors[[claim.arm, *claim.than]].replace([np.inf, -np.inf], np.nan).dropna()
     if len(errors) < 3:
         return "undecided", f"{len(errors)} redraws leave the spread unknown"
+    if claim.at_most is not None:
+        margin = _difference(claim.at_most - errors[claim.arm], n_test / size)
+        bound = f"{claim.at_most:g} {TARGETS[claim.target].unit}"
+        return _judge_order([margin], 1, f"the difference from {bound}")
     differences = [
         _difference(errors[other] - errors[claim.arm], n_test / size) for other in claim.than
     ]
@@ -198,13 +233,24 @@ def _verdict(claim: ClaimSpec, errors: pd.DataFrame, size: int, n_test: int) -> 
     return _judge_order(differences, 1 if claim.relation == "lower" else -1)
 
 
-def _judge_order(differences: list[tuple[float, float]], sign: int) -> tuple[str, str]:
+def _judge_order(
+    differences: list[tuple[float, float]], sign: int, which: str = "the closest difference"
+) -> tuple[str, str]:
     """Two standard errors decide; the arm must win against every other."""
     z = min(_ratio(sign * mean, error) for mean, error in differences)
-    why = f"the closest difference is {_in_errors(z)}"
+    why = f"{which} is {_in_errors(z)}"
     if z > 2:
         return "holds", why
     return ("does not hold" if z < -2 else "undecided"), why
+
+
+def _judge_r2(margin: float) -> tuple[str, str]:
+    """The number alone decides, for there is one R² of all redraws, without a spread."""
+    if not np.isfinite(margin):
+        return "undecided", "R² is not a number"
+    return "holds" if margin >= 0 else "does not hold", (
+        f"the difference is {margin:.2g}; R² of all redraws together has no standard error"
+    )
 
 
 def _judge_equal(
