@@ -11,6 +11,7 @@ from pyscf import dft, gto, lib
 
 from rhoflow.dft.base import MoleculeResult
 from rhoflow.dft.pyscf import PySCFSpec
+from rhoflow.dft.pyscf_xc import KeptFunctions
 from rhoflow.errors import DataError
 from rhoflow.molecule import Molecule
 
@@ -104,6 +105,7 @@ def _mean_field(mole: gto.Mole, spec: PySCFSpec) -> Any:
     field.grids.level = spec.grid_level
     field.conv_tol = spec.energy_tolerance_ev / Ha
     field.max_cycle = spec.max_cycles
+    field._numint = KeptFunctions()
     field.chkfile = None  # otherwise a file in the folder for temporary ones
     return field.density_fit() if spec.density_fitting else field
 
