@@ -29,6 +29,7 @@ FLOORS = [
         "slurm",
         "spec",
         "training",
+        "wells",
     },
     {"descriptors", "tables", "vasp"},
     {"io"},
