@@ -95,7 +95,8 @@ def extrapolation(table: pd.DataFrame, labels: Mapping[str, str], train_max_atom
         if len(targets) > 1:
             letter([axes[2 * (i // columns), i % columns] for i in range(len(targets))], x=-0.15)
         handles, names = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=min(5, len(names)))
+        most = 5 if columns > 1 else 3
+        figure.legend(handles, names, loc="outside lower center", ncols=min(most, len(names)))
     return figure
 
 

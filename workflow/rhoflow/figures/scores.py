@@ -211,7 +211,7 @@ def scan(table: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
     arms = {key: list(dict.fromkeys(table[table["key"] == key]["arm"])) for key in keys}
     panels = [(key, arm) for key in keys for arm in arms[key]]
     with house_style():
-        columns = min(4, len(panels))
+        columns = -(-len(panels) // -(-len(panels) // 4))  # at most 4, in lines of like length
         lines = -(-len(panels) // columns) * len(rows)
         figure = Figure(figsize=(max(PAGE_INCH * columns / 4, 4.0), 2.2 * lines + 0.5))
         axes = figure.subplots(lines, columns, squeeze=False, sharey="row")
@@ -220,7 +220,8 @@ def scan(table: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
             for j, row in enumerate(rows):
                 ax = axes[i // columns * len(rows) + j, i % columns]
                 _scan_panel(ax, chosen[chosen["part"] == row.part], row.column, targets)
-                ax.set_title(labels.get(arm, arm))
+                if j == 0:
+                    ax.set_title(labels.get(arm, arm))
                 ax.set_xlabel(_setting(key))
         _label_rows(axes, rows, len(panels))
         _legend(figure, axes.ravel(), [TARGETS[target].label for target in targets], 4)
@@ -269,7 +270,8 @@ def _scan_panel(ax: Axes, table: pd.DataFrame, column: str, targets: Sequence[st
             capsize=2,
             elinewidth=0.8,
         )
-    ax.set_xticks(range(len(values)), values)
+    names = {"True": "on", "False": "off"}
+    ax.set_xticks(range(len(values)), [names.get(v, v) for v in values])
 
 
 def _label_rows(axes: NDArray[Any], rows: list[_ScanRow], n_panels: int) -> None:
