@@ -16,9 +16,9 @@ io.start_log(snakemake.log[0])
 files = snakemake.input
 table = compare(
     io.read_table(files.structures, tables.STRUCTURES),
-    io.read_table(files.targets, tables.TARGET_TABLE),
+    io.read_targets(files.targets),
     io.read_table(files.reference_structures, tables.STRUCTURES),
-    io.read_table(files.reference_targets, tables.TARGET_TABLE),
+    io.read_targets(files.reference_targets),
 )
 io.write_table(snakemake.output.data, table)
 io.write_bytes(snakemake.output.figure, render(comparison_figure(table)))

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from rhoflow import io, tables
+from rhoflow import io
 from rhoflow.descriptors.hartree_functional import (
     HartreeFunctionalSpec,
     missing_shares,
@@ -22,7 +22,7 @@ io.start_log(snakemake.log[0])
 spec, output = HartreeFunctionalSpec.model_validate(snakemake.params.spec), snakemake.output
 g_cut, stored = spec.voxels.g_cut, {"spec": snakemake.params.spec}
 spectra = {n: s for path in snakemake.input.densities for n, s in io.read_spectra(path).items()}
-targets = io.read_table(snakemake.input.targets, tables.TARGET_TABLE)
+targets = io.read_targets(snakemake.input.targets)
 records = records_with_spectra(targets, spectra)
 shares = missing_shares(records, spectra, g_cut)
 energies = voxel_energies(records, spectra, spec)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 io.start_log(snakemake.log[0])
 structures = io.read_tables(snakemake.input.structures, tables.STRUCTURES)
-targets = io.read_table(snakemake.input.targets, tables.TARGET_TABLE)
+targets = io.read_targets(snakemake.input.targets)
 known = io.read_table(snakemake.input.known, KNOWN)
 spectra = {n: s for path in snakemake.input.densities for n, s in io.read_spectra(path).items()}
 comparison, hartree = (

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 io.start_log(snakemake.log[0])
 params = snakemake.params.spec
 spec = LearningCurveSpec.model_validate(params["protocol"])
-targets = io.read_table(snakemake.input.targets, tables.TARGET_TABLE)
+targets = io.read_targets(snakemake.input.targets)
 usable = targets.dropna(subset=list(params["targets"]))["material_id"]
-structures = io.read_table(snakemake.input.structures, tables.NAMES)
+names = snakemake.input.structures
+structures = io.read_table(names, tables.NAMES) if names else tables.empty(tables.NAMES)
 formulas, sizes = (
     dict(zip(structures["material_id"], structures[column], strict=True))
     for column in ("formula", "n_atoms")

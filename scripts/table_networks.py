@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     snakemake: Snakemake
 
 io.start_log(snakemake.log[0])
-pairs = {
-    arm: PairSpec.model_validate(pair) for arm, pair in snakemake.params.spec["pairs"].items()
-}
+pairs = {arm: PairSpec.model_validate(pair) for arm, pair in snakemake.params.spec["pairs"].items()}
 rows = [
     {
         "network": snakemake.params.labels[arm],

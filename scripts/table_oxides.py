@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 io.start_log(snakemake.log[0])
 table = oxide_list(
     io.read_tables(snakemake.input.structures, tables.STRUCTURES),
-    io.read_table(snakemake.input.targets, tables.TARGET_TABLE),
+    io.read_targets(snakemake.input.targets),
     io.read_table(snakemake.input.records, tables.DFT_RECORDS),
 )
 io.write_table(snakemake.output.table, table, spec=snakemake.params.spec)

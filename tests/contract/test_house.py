@@ -35,6 +35,7 @@ FLOORS = [
     {"io"},
     {"checkpoints", "dft", "figures", "models", "structures"},
     {"costs", "jobs", "status", "study"},
+    {"datasets"},
     {"config"},
     {"reference"},
 ]

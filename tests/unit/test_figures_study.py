@@ -14,7 +14,7 @@ from rhoflow.config import load
 from rhoflow.descriptors.base import VectorSet, paired
 from rhoflow.evaluation import metrics
 from rhoflow.evaluation.protocol import LearningCurveSpec, learning_curve
-from rhoflow.figures import report
+from rhoflow.figures import report, scores
 from rhoflow.figures.scores import learning_curves, parity, parity_data, scan, scan_data
 from rhoflow.models.stacked import FittedStack
 
@@ -71,6 +71,14 @@ SCANS = [
     {"name": "x__leak_0_3", "arm": "x", "key": "model.leak", "value": 0.3},
     {"name": "y__deposit_linear", "arm": "y", "key": "descriptor.deposit", "value": "linear"},
 ]
+
+
+def test_of_many_redraws_parity_draws_the_first_and_tells_the_error_of_all(monkeypatch):
+    monkeypatch.setattr(scores, "MOST_POINTS", 4)
+    figure = parity(parity_data(predictions({"x": [0.1, 0.1, 0.7]})), {"x": "X"})
+    drawn = sum(len(c.get_offsets()) for c in figure.axes[0].collections)
+    assert drawn == 4  # two redraws of two structures
+    assert figure.axes[0].texts[0].get_text() == "MAE 0.3"
 
 
 def scan_predictions(pose_std: float = np.nan) -> pd.DataFrame:

@@ -6,62 +6,38 @@ valid key. Nothing of the workflow runs before that.
 """
 
 from collections.abc import Iterable, Mapping
+from itertools import combinations
 from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
 from rhoflow.config_errors import explain
+from rhoflow.datasets import AnySet, DatasetSpec, MoleculesSpec, engine_problems
 from rhoflow.density.store import DensitySpec
 from rhoflow.descriptors.pretrained import PretrainedSpec
 from rhoflow.descriptors.r3dvs import R3DVSSpec
 from rhoflow.descriptors.r3dvs_power import R3DVSPowerSpec
-from rhoflow.descriptors.registry import DescriptorSpec, OfMolecules
-from rhoflow.dft.base import MOLECULE_ENGINES
+from rhoflow.descriptors.registry import DescriptorSpec, OfMolecules, OfWells
 from rhoflow.dft.registry import EngineSpec
 from rhoflow.errors import ConfigError, did_you_mean
 from rhoflow.models.base import devices
 from rhoflow.models.registry import ModelSpec, can_be_kept, gives, is_random, reads
 from rhoflow.properties import TARGETS
 from rhoflow.spec import Spec
-from rhoflow.structures.molecule_select import MoleculeSelectionSpec
-from rhoflow.structures.molecule_sources import MoleculeSourceSpec
-from rhoflow.structures.select import SelectionSpec
-from rhoflow.structures.sources import SourceSpec
-from rhoflow.study import NEEDS_VOXELS, ArmSpec, ComparisonSpec, Name, StudySpec, with_scans
+from rhoflow.study import (
+    NEEDS_VOXELS,
+    ArmSpec,
+    ComparisonSpec,
+    Name,
+    StudySpec,
+    wells_problems,
+    with_scans,
+)
+from rhoflow.wells import WellsSpec
 
 RESERVED = ("all", "studies", "done")
 TOGETHER = "together"
-
-
-class DatasetSpec(Spec):
-    """A set of crystals and how they are computed."""
-
-    source: SourceSpec = Field(description="Where structures come from.")
-    selection: SelectionSpec = Field(description="Filters and random sample.")
-    engine: Name = Field(description="Name of an entry under `engines`.")
-    shard_size: int = Field(
-        default=24,
-        ge=1,
-        le=1000,
-        description="Structures that one job works through; 20 to 30 on a cluster.",
-    )
-
-
-class MoleculesSpec(Spec):
-    """A set of molecules and how they are computed."""
-
-    source: MoleculeSourceSpec = Field(description="Where molecules come from.")
-    selection: MoleculeSelectionSpec = Field(description="Filters and random sample.")
-    engine: Name = Field(description="Name of an entry under `engines`, one for molecules.")
-    shard_size: int = Field(
-        default=200,
-        ge=1,
-        le=100_000,
-        description="Molecules that one job works through; 100 to 500 where they are computed.",
-    )
-
-
-AnySet = DatasetSpec | MoleculesSpec
+HOLDS = {"datasets": "crystals", "molecules": "molecules", "wells": "wells"}
 
 
 class WorkflowConfig(Spec):
@@ -73,7 +49,13 @@ class WorkflowConfig(Spec):
     molecules: dict[Name, MoleculesSpec] = Field(
         default_factory=dict, description="Sets of molecules, by name."
     )
-    engines: dict[Name, EngineSpec] = Field(description="How structures are computed.")
+    wells: dict[Name, WellsSpec] = Field(
+        default_factory=dict,
+        description="Sets of potentials in a box of one dimension, by name; they need no engine.",
+    )
+    engines: dict[Name, EngineSpec] = Field(
+        default_factory=dict, description="How structures are computed."
+    )
     density: DensitySpec = Field(
         default_factory=lambda: DensitySpec(), description="What is kept of a density."
     )
@@ -104,25 +86,27 @@ class WorkflowConfig(Spec):
 
     def _unknown_names(self) -> Iterable[str]:
         """Names that are taken, or point to no entry of the config."""
-        if not self.sets:
-            yield "datasets, molecules: the config has neither; give at least one set of structures"
-        for name in (*self.datasets, *self.molecules, *self.studies):
+        sections = {name: getattr(self, name) for name in HOLDS}
+        if not any(sections.values()):
+            yield f"{', '.join(HOLDS)}: the config has none of these; give at least one set"
+        for name in (*self.sets, *self.wells, *self.studies):
             if name in RESERVED:
                 yield f"'{name}' is a name of the workflow's own; choose another"
-        for name in self.datasets.keys() & self.molecules.keys():
-            yield f"'{name}' stands under datasets and under molecules; choose another name for one"
+        for one, other in combinations(HOLDS, 2):
+            for name in sections[one].keys() & sections[other].keys():
+                yield f"'{name}' stands under {one} and under {other}; choose another name for one"
         for section, sets in (("datasets", self.datasets), ("molecules", self.molecules)):
             for name, data in sets.items():
                 yield from _known(f"{section}.{name}.engine", data.engine, self.engines)
                 if data.engine in self.engines:
-                    yield from _engine_problems(section, name, data, self.engines[data.engine])
+                    yield from engine_problems(section, name, data, self.engines[data.engine])
         for name, comparison in self.comparisons.items():
             here = f"comparisons.{name}"
             yield from _known(f"{here}.dataset", comparison.dataset, self.datasets)
             yield from _known(f"{here}.reference", comparison.reference, self.datasets)
         for name, study in self.studies.items():
             here = f"studies.{name}"
-            yield from _known(f"{here}.dataset", study.dataset, self.sets)
+            yield from _known(f"{here}.dataset", study.dataset, [*self.sets, *self.wells])
             for target in study.targets:
                 yield from _known(f"{here}.targets", target, TARGETS)
             for other in study.includes:
@@ -153,6 +137,8 @@ class WorkflowConfig(Spec):
             yield f"studies.{name}.targets: a target is named twice; name each once"
         yield from self._size_problems(name, study)
         yield from self._figure_problems(name, study)
+        held, densities = self.wells.get(study.dataset), self.arms_with_densities(name)
+        yield from wells_problems(f"studies.{name}", study, held, densities)
         for i, claim in enumerate(study.claims):
             for arm in (claim.arm, *claim.than):
                 if claim.target not in (study.arms[arm].targets or study.targets):
@@ -180,8 +166,11 @@ class WorkflowConfig(Spec):
                 f"{here}: model '{spec.model}' ({model.kind}) reads {wanted}, but descriptor "
                 f"'{spec.descriptor}' ({descriptor.kind}) gives {given}"
             )
-        held = "molecules" if study.dataset in self.molecules else "crystals"
-        meant = "molecules" if isinstance(descriptor, OfMolecules) else "crystals"
+        if spec.residual_of and wanted == "wells":
+            yield f"{here}.residual_of: {model.kind} learns energies, not the errors of another arm"
+        held, meant = HOLDS[self.section(study.dataset).partition(".")[0]], "crystals"
+        if isinstance(descriptor, OfMolecules | OfWells):
+            meant = "molecules" if isinstance(descriptor, OfMolecules) else "wells"
         if held != meant:
             yield (
                 f"{here}: descriptor '{spec.descriptor}' ({descriptor.kind}) is one of {meant}, "
@@ -239,14 +228,11 @@ class WorkflowConfig(Spec):
 
     def _size_problems(self, name: str, study: StudySpec) -> Iterable[str]:
         """A protocol that asks for more structures than its data set has."""
-        here, size = f"studies.{name}.protocol", self.sets[study.dataset].selection.size
-        protocol = study.protocol
+        here, size, protocol = f"studies.{name}.protocol", self.size(study.dataset), study.protocol
+        told = f"{self.section(study.dataset)}{'' if study.dataset in self.wells else '.selection'}"
         if protocol.kind == "classification":
             if protocol.classes > size:
-                yield (
-                    f"{here}.classes: {protocol.classes} materials, but "
-                    f"{self.section(study.dataset)}.selection.size is {size}"
-                )
+                yield f"{here}.classes: {protocol.classes} materials, but {told}.size is {size}"
             for arm, spec in study.arms.items():
                 if reads(self.models[spec.model]) != "spots (r3dvs)":
                     yield f"studies.{name}.arms.{arm}.model: a classification needs a cnn3d"
@@ -255,7 +241,7 @@ class WorkflowConfig(Spec):
         if needed > size:
             yield (
                 f"{here}: the largest of train_sizes and test_size need {needed} "
-                f"structures, but {self.section(study.dataset)}.selection.size is {size}"
+                f"structures, but {told}.size is {size}"
             )
 
     @property
@@ -264,8 +250,14 @@ class WorkflowConfig(Spec):
         return {**self.datasets, **self.molecules}
 
     def section(self, dataset: str) -> str:
-        """Where a set of structures stands in the config."""
-        return f"{'molecules' if dataset in self.molecules else 'datasets'}.{dataset}"
+        """Where a data set stands in the config."""
+        return f"{next(s for s in HOLDS if dataset in getattr(self, s))}.{dataset}"
+
+    def size(self, dataset: str) -> int:
+        """Structures of a data set, or potentials of wells, from the config alone."""
+        if dataset in self.wells:
+            return self.wells[dataset].size
+        return self.sets[dataset].selection.size
 
     def n_shards(self, dataset: str) -> int:
         """Number of shards of a set of structures, from the config alone."""
@@ -311,31 +303,14 @@ class WorkflowConfig(Spec):
         arms = self.studies[study].arms
         return [n for n, a in arms.items() if a.keep and self.models[a.model].kind == "qdf"]
 
+    def arms_with_densities(self, study: str) -> list[str]:
+        """Arms of a study of wells whose models predict densities, without those of a scan."""
+        arms = self.studies[study].shown_arms()
+        return [n for n, a in arms.items() if reads(self.models[a.model]) == "wells"]
+
     def descriptors_of_kind(self, kind: str) -> list[str]:
         """Names of the descriptors of one kind."""
         return [name for name, spec in self.descriptors.items() if spec.kind == kind]
-
-
-def _engine_problems(section: str, name: str, data: AnySet, engine: EngineSpec) -> Iterable[str]:
-    """An engine that is not for these structures, or takes finished calculations of others."""
-    here = f"{section}.{name}"
-    if (section == "molecules") != (engine.kind in MOLECULE_ENGINES):
-        what = "molecules" if engine.kind in MOLECULE_ENGINES else "crystals"
-        yield f"{here}.engine: '{data.engine}' ({engine.kind}) computes {what} alone"
-        return
-    if engine.kind not in ("archive", "outputs"):
-        return
-    source = data.source
-    if source.kind != engine.kind:
-        yield (
-            f"{here}: engine '{data.engine}' ({engine.kind}) takes finished calculations, so the "
-            f"source must be of kind {engine.kind}; it is of kind {source.kind}"
-        )
-    elif source.kind == "archive" and engine.kind == "archive" and source.path != engine.path:
-        yield (
-            f"{here}: the source reads the archive '{source.path}', but engine "
-            f"'{data.engine}' takes from '{engine.path}'; give both the same path"
-        )
 
 
 def _known(where: str, name: str, valid: Iterable[str]) -> Iterable[str]:

@@ -53,5 +53,6 @@ TARGETS: dict[str, Target] = {
         Target("lumo_ev", "LUMO energy", "eV", r"$\varepsilon_\mathrm{LUMO}$"),
         Target("homo_lumo_gap_ev", "HOMO-LUMO gap", "eV", r"$\Delta\varepsilon$"),
         Target("polarizability_angstrom3", "polarizability", "Å³", r"$\alpha$", extensive=True),
+        Target("energy_kcal_per_mol", "energy", "kcal/mol", r"$E$"),
     )
 }

@@ -1,7 +1,7 @@
 """Studies: their arms, and the arms that a scan of settings makes of one."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -11,6 +11,7 @@ from rhoflow.evaluation.claims import AccuracyClaimSpec, ClaimSpec
 from rhoflow.evaluation.classification import ClassificationSpec
 from rhoflow.evaluation.protocol import LearningCurveSpec
 from rhoflow.spec import Spec
+from rhoflow.wells import WellsSpec
 
 # Names become parts of paths and of wildcards; studies become targets of Snakemake.
 NAME = r"^[a-z0-9][a-z0-9_]{0,39}$"
@@ -27,13 +28,15 @@ FigureName = Literal[
     "classification",
     "extrapolation",
     "density_map",
+    "wells",
 ]
 DEFAULT_FIGURES: dict[str, tuple[FigureName, ...]] = {
     "learning_curve": ("learning_curves", "parity"),
     "classification": ("classification",),
 }
-CURVES = ("learning_curves", "parity", "scan", "extrapolation", "density_map")
+CURVES = ("learning_curves", "parity", "scan", "extrapolation", "density_map", "wells")
 NEEDS_VOXELS = ("concept", "architecture", "hartree")
+OF_WELLS = "energy_kcal_per_mol"
 
 
 class ScanSpec(Spec):
@@ -102,7 +105,7 @@ class StudySpec(Spec):
     """A comparison of arms on one data set, by one protocol."""
 
     title: str = Field(description="Heading in the report.")
-    dataset: Name = Field(description="Name of an entry under `datasets`.")
+    dataset: Name = Field(description="Name of an entry under `datasets`, `molecules` or `wells`.")
     targets: tuple[str, ...] = Field(
         default=(), description="Properties to learn; a classification has none."
     )
@@ -168,6 +171,41 @@ class StudySpec(Spec):
     def shown_arms(self) -> dict[str, ArmSpec]:
         """The arms without those that a scan made."""
         return {name: arm for name, arm in self.arms.items() if arm.scanned is None}
+
+
+def wells_problems(
+    here: str, study: StudySpec, wells: WellsSpec | None, densities: Sequence[str]
+) -> Iterable[str]:
+    """What a study asks of wells that they do not have, or of others that wells alone have.
+
+    Args:
+        here: where the study stands.
+        study: any.
+        wells: its data set, None if it holds structures.
+        densities: arms whose models predict densities.
+    """
+    if wells is None:
+        if OF_WELLS in study.targets:
+            yield f"{here}.targets: {OF_WELLS} is known of wells alone, not of '{study.dataset}'"
+        if "wells" in study.drawn():
+            yield f"{here}.figures: wells needs a data set of wells; '{study.dataset}' is none"
+        return
+    protocol = study.protocol
+    if set(study.targets) - {OF_WELLS}:
+        yield f"{here}.targets: of wells {OF_WELLS} alone is known"
+    if protocol.kind == "learning_curve":
+        if protocol.keep_together == "formula":
+            yield f"{here}.protocol.keep_together: wells have no formulas; leave it out"
+        if protocol.train_max_atoms is not None:
+            yield f"{here}.protocol.train_max_atoms: wells have no atoms; leave it out"
+    if "wells" in study.drawn():
+        if not densities:
+            yield f"{here}.figures: wells needs an arm whose model is an hk_map or orbital_free"
+        if wells.particles > 1:
+            yield (
+                f"{here}.figures: wells shows density-driven errors, which are known for one "
+                f"particle alone; wells.{study.dataset}.particles is {wells.particles}"
+            )
 
 
 class ComparisonSpec(Spec):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rhoflow.crystal import Crystal
 from rhoflow.molecule import Molecule
 from rhoflow.properties import TARGETS
+from rhoflow.wells import KCAL_PER_MOL_PER_HARTREE, WellSet
 
 # What structures and molecules have in common.
 NAMES = pa.schema(
@@ -352,6 +353,15 @@ def known_properties(table: pd.DataFrame) -> list[dict[str, float]]:
         {name: float(values[i]) for name, values in columns.items() if not np.isnan(values[i])}
         for i in range(len(table))
     ]
+
+
+def wells_to_targets(solved: WellSet) -> pd.DataFrame:
+    """Rows of ``TARGET_TABLE``: the energy of each solved potential."""
+    values = {
+        "material_id": list(solved.ids),
+        "energy_kcal_per_mol": KCAL_PER_MOL_PER_HARTREE * solved.energies,
+    }
+    return pd.DataFrame(values, columns=TARGET_TABLE.names)
 
 
 def archive_table(

@@ -16,7 +16,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
-from scipy.fft import dst
 
 from rhoflow.errors import DataError
 from rhoflow.spec import Spec
@@ -194,6 +193,9 @@ def von_weizsaecker(densities: NDArray[np.float64]) -> NDArray[np.float64]:
 
     A density below zero counts as zero. The square root is a sum of sines on the grid.
     """
+    # Every job of a cluster reads the config, and with it this module; few need transforms.
+    from scipy.fft import dst
+
     points = densities.shape[1]
     roots = np.sqrt(np.clip(densities[:, 1:-1], 0.0, None))
     sines = dst(roots, type=1, axis=1) / (np.sqrt(2) * (points - 1))  # coefficients of √2 sin(kπx)

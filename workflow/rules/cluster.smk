@@ -34,6 +34,7 @@ localrules:
     scores_collect,
     splits_make,
     table_networks,
+    wells_solve,
 
 
 # Compute nodes seldom reach the internet.

@@ -79,6 +79,21 @@ def structures_of(wildcards):
     return f"results/structures/{wildcards.dataset}/structures.parquet"
 
 
+def names_of_study(wildcards):
+    """Formulas and sizes of the structures of a study; wells have neither."""
+    dataset = study_spec(wildcards).dataset
+    if dataset in CONFIG.wells:
+        return []
+    return f"results/structures/{dataset}/structures.parquet"
+
+
+def targets_of_study(wildcards):
+    """What the models of a study learn."""
+    dataset = study_spec(wildcards).dataset
+    stage = "wells" if dataset in CONFIG.wells else "dft"
+    return f"results/{stage}/{dataset}/targets.parquet"
+
+
 # structures ------------------------------------------------------------------------------
 
 
@@ -207,6 +222,13 @@ def channel_files(wildcards):
     return {name: files[name] for name in channels if name in files}
 
 
+# Descriptors of wells by kind: what solving them leaves.
+SOLVED = {
+    "wells": "results/wells/{dataset}/systems.npz",
+    "wells_potential": "results/wells/{dataset}/potentials.parquet",
+}
+
+
 # models ----------------------------------------------------------------------------------
 
 
@@ -228,8 +250,11 @@ def stored_as(name):
 
 
 def descriptor_files(study, arm):
-    """The shards of the descriptor that an arm reads."""
+    """The shards of the descriptor that an arm reads; wells have none."""
     name = stored_as(study.arms[arm].descriptor)
+    if study.dataset in CONFIG.wells:
+        kind = CONFIG.descriptors[name].kind
+        return [SOLVED[kind].format(dataset=study.dataset)]
     ending = "parquet" if gives(CONFIG.descriptors[name]) == "vectors" else "npz"
     pattern = f"results/descriptors/{name}/{{dataset}}/{{shard}}.{ending}"
     return shard_files(pattern, study.dataset)
@@ -316,6 +341,17 @@ def pair_spec(arm):
     return {
         "descriptor": spec(f"descriptors.{arm.descriptor}"),
         "model": spec(f"models.{arm.model}"),
+    }
+
+
+def wells_figure_spec(wildcards):
+    """Protocol of a study, and its arms that predict densities of wells."""
+    study = study_spec(wildcards)
+    arms = CONFIG.arms_with_densities(wildcards.study)
+    return {
+        "algorithm": 1,
+        "protocol": spec(f"studies.{wildcards.study}.protocol"),
+        "pairs": {name: pair_spec(study.arms[name]) for name in arms},
     }
 
 
@@ -426,14 +462,18 @@ def report_comparisons(wildcards=None):
 
 
 def report_datasets(wildcards=None):
-    """Data sets of the report's studies and of the comparisons; all of them without a study."""
+    """Structures of the report's studies and of the comparisons; all of them without a study."""
     studied = [CONFIG.studies[study].dataset for study in report_studies(wildcards)]
     compared = [
         name
         for c in report_comparisons(wildcards).values()
         for name in (c.reference, c.dataset)
     ]
-    return list(dict.fromkeys([*studied, *compared] if studied else CONFIG.sets))
+    if not studied:
+        return list(CONFIG.sets)
+    return [
+        name for name in dict.fromkeys([*studied, *compared]) if name in CONFIG.sets
+    ]
 
 
 def report_layout(wildcards=None):
@@ -496,6 +536,8 @@ def study_tables(study):
         tables["Structures of the data set"] = f"results/dft/{dataset}/oxides.csv"
     if "hartree" in drawn:
         tables["Hartree energy from voxels"] = f"results/figures/{study}/hartree.csv"
+    if "wells" in drawn:
+        tables["Errors due to densities"] = f"results/figures/{study}/wells.csv"
     if pretrained_descriptors(study):
         tables["Networks trained before"] = f"results/figures/{study}/networks.csv"
     return tables

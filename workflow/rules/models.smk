@@ -5,9 +5,7 @@ rule model_train:
     """Predictions of one arm with networks: every training size of a range of redraws."""
     input:
         unpack(training_inputs),
-        targets=lambda wildcards: (
-            f"results/dft/{study_spec(wildcards).dataset}/targets.parquet"
-        ),
+        targets=targets_of_study,
         splits="results/splits/{study}.parquet",
     output:
         predictions=PREDICTIONS,

@@ -53,6 +53,13 @@ def structures_if_there(path):
     return structures_table(path, file.stat().st_mtime_ns) if file.exists() else None
 
 
+def solved_request(wildcards, attempt):
+    """What solving wells asks for, by the size of its potentials and densities."""
+    settings = CONFIG.wells[wildcards.dataset]
+    made_mb = 2 * 8 * settings.size * settings.points / 2**20
+    return light_resources("wells_solve", made_mb, attempt)
+
+
 def mpi_tasks(wildcards):
     """MPI tasks of a calculation; None where the engine starts none."""
     tasks = getattr(engine(wildcards), "tasks", 1)
@@ -135,11 +142,10 @@ def training_request(rule, spec):
     """What a training asks for, by its settings."""
 
     def asked(wildcards, attempt):
-        dataset = CONFIG.sets[study_spec(wildcards).dataset]
         return training_resources(
             spec(wildcards),
             wildcards.redraws,
-            n_structures=dataset.selection.size,
+            n_structures=CONFIG.size(study_spec(wildcards).dataset),
             attempt=attempt,
             gpu=has_gpus(rule),
         )

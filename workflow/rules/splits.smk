@@ -4,12 +4,8 @@
 rule splits_make:
     """Test and training structures of every redraw."""
     input:
-        targets=lambda wildcards: (
-            f"results/dft/{study_spec(wildcards).dataset}/targets.parquet"
-        ),
-        structures=lambda wildcards: (
-            f"results/structures/{study_spec(wildcards).dataset}/structures.parquet"
-        ),
+        targets=targets_of_study,
+        structures=names_of_study,
     output:
         splits="results/splits/{study}.parquet",
     log:

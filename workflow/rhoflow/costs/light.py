@@ -48,6 +48,7 @@ RULES = {
     "figure_learning_curves": Light(210, 40, 3.0),
     "figure_parity": Light(225, 40, 3.0),
     "figure_scan": Light(225, 40, 3.0),  # * figure_parity
+    "figure_wells": Light(210, 4, 12.0),  # ten redraws of five sizes, refitted
     "geometry_shard": Light(160, 300, 5.0),  # * composition_shard
     "molecular_shard": Light(275, 210, 100.0),  # * coulomb_shard; SOAP: 5 ms a molecule of 0.5 KB
     "molecules_collect": Light(180, 60, 5.0),  # * dft_collect
@@ -62,6 +63,7 @@ RULES = {
     "structures_select": Light(250, 40, 20.0),
     "table_networks": Light(600, 5, 10.0),  # * pretrained_shard
     "table_oxides": Light(190, 10, 25.0),  # 27 KB and 0.05 to 0.1 s a structure of 4 KB
+    "wells_solve": Light(140, 12, 0.2),  # MB that it makes
 }
 # Of a rule that is not listed: as much as any.
 GREEDIEST = Light(

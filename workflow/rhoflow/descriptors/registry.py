@@ -12,7 +12,9 @@ from rhoflow.descriptors.pretrained import PretrainedSpec
 from rhoflow.descriptors.r3dvs import R3DVSSpec
 from rhoflow.descriptors.r3dvs_power import R3DVSPowerSpec
 from rhoflow.descriptors.soap import SOAPSpec
+from rhoflow.descriptors.wells import SolvedWellsSpec, WellsPotentialSpec
 
 OfCrystals = R3DVSSpec | R3DVSPowerSpec | SOAPSpec | CoulombSpec | CompositionSpec
 OfMolecules = GeometrySpec | AtomCountsSpec | MBTRSpec | MoleculeSOAPSpec | PretrainedSpec
-DescriptorSpec = Annotated[OfCrystals | OfMolecules, Field(discriminator="kind")]
+OfWells = SolvedWellsSpec | WellsPotentialSpec
+DescriptorSpec = Annotated[OfCrystals | OfMolecules | OfWells, Field(discriminator="kind")]

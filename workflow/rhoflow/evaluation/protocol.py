@@ -142,7 +142,7 @@ def learning_curve(
     """
     position = {name: i for i, name in enumerate(inputs.ids)}
     tables = []
-    for redraw, sets in _redraw_sets(splits, redraws):
+    for redraw, sets in redraw_sets(splits, redraws):
         tested = {p: inputs.take([position[i] for i in sets[p]]) for p in PARTS if p in sets}
         seeds = tuple(network_seed(spec.seed, redraw, s) for s in range(spec.seeds))
         for size in spec.train_sizes:
@@ -186,7 +186,7 @@ def _rows(
     )
 
 
-def _redraw_sets(
+def redraw_sets(
     splits: pd.DataFrame, redraws: Sequence[int]
 ) -> Iterator[tuple[int, dict[str, list[str]]]]:
     """Each redraw, and the ids of each of its parts in their order."""

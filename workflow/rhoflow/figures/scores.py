@@ -12,8 +12,22 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from rhoflow.evaluation import metrics
-from rhoflow.figures.style import COLOURS, GREY, PAGE_INCH, house_style, letter, line_look
+from rhoflow.figures.style import (
+    COLOURS,
+    GREY,
+    PAGE_INCH,
+    house_style,
+    legend_columns,
+    letter,
+    line_look,
+)
 from rhoflow.properties import TARGETS
+
+# Errors of one panel that differ by more than this are drawn on a logarithmic axis.
+LOGARITHMIC = 100
+
+# Points of a parity panel: more are a smear, and a file of tens of MB.
+MOST_POINTS = 800
 
 
 def parity_data(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -57,7 +71,8 @@ def learning_curves(table: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
             ax.set_xlabel("training structures")
         for ax in axes[len(targets) :]:
             ax.set_visible(False)
-        letter(list(axes)[: len(targets)], x=-0.2)
+        if len(targets) > 1:
+            letter(list(axes)[: len(targets)], x=-0.2)
         _legend(figure, axes, [labels[arm] for arm in arms], 5)
     return figure
 
@@ -69,9 +84,8 @@ def _legend(figure: Figure, axes: Iterable[Axes], order: Sequence[str], columns:
         shown |= {n: h for h, n in zip(*ax.get_legend_handles_labels(), strict=True)}
     names = [name for name in dict.fromkeys(order) if name in shown]
     handles = [shown[name] for name in names]
-    figure.legend(
-        handles, names, loc="outside lower center", ncols=max(1, min(columns, len(names)))
-    )
+    columns = legend_columns(figure, names, columns)
+    figure.legend(handles, names, loc="outside lower center", ncols=columns)
 
 
 def _curve_panel(
@@ -80,15 +94,12 @@ def _curve_panel(
     """One target; an arm looks the same in all panels, whichever others a panel shows."""
     sizes = sorted(set(table["train_size"]))
     ax.set_xscale("log")
-    # Arms at one training size stand side by side, so that their error bars can be told apart.
-    step = min((b / a for a, b in pairwise(sizes)), default=2.0)
     for i, arm in enumerate(arms):
         rows = table[table["arm"] == arm].sort_values("train_size")
         if rows.empty:  # it does not learn this target
             continue
-        shift = step ** (0.06 * (i - (len(arms) - 1) / 2))
         ax.errorbar(
-            rows["train_size"] * shift,
+            rows["train_size"] * beside(sizes, i, len(arms)),
             rows["mae_mean"],
             yerr=rows["mae_std"].fillna(0),
             label=labels[arm],
@@ -98,14 +109,24 @@ def _curve_panel(
         )
     ax.set_xticks(sizes, [str(s) for s in sizes])
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_ylim(bottom=0)
+    if table["mae_mean"].max() > LOGARITHMIC * table["mae_mean"].min() > 0:
+        ax.set_yscale("log")
+    else:
+        ax.set_ylim(bottom=0)
+
+
+def beside(sizes: Sequence[int], i: int, n: int) -> float:
+    """Factor of the i-th of n arms at training sizes: their error bars stand side by side."""
+    step = min((b / a for a, b in pairwise(sizes)), default=2.0)
+    return step ** (0.06 * (i - (n - 1) / 2))
 
 
 def parity(table: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
     """Predicted against computed values at the largest training size: targets by arms.
 
     Every point is a test structure of one redraw; a structure that several redraws test shows
-    several points.
+    several points. Of many redraws the first are drawn, some ``MOST_POINTS`` in a panel; the error
+    is that of all.
 
     Args:
         table: ``parity_data`` of one study.
@@ -144,6 +165,11 @@ def _limits(table: pd.DataFrame) -> tuple[float, float]:
 
 
 def _parity_panel(ax: Axes, table: pd.DataFrame, limits: tuple[float, float], colour: str) -> None:
+    error = metrics.mean_absolute_error(table["y_true"].to_numpy(), table["y_pred"].to_numpy())
+    ax.text(0.04, 0.96, f"MAE {error:.3g}", transform=ax.transAxes, va="top", fontsize=7)
+    redraws = table["redraw"].unique()
+    most = max(1, MOST_POINTS * len(redraws) // len(table))
+    table = table[table["redraw"].isin(redraws[:most])]
     true, predicted = table["y_true"].to_numpy(), table["y_pred"].to_numpy()
     ax.plot(limits, limits, color=GREY, linewidth=0.8, zorder=0)
     shown = np.clip(predicted, *limits)
@@ -156,8 +182,6 @@ def _parity_panel(ax: Axes, table: pd.DataFrame, limits: tuple[float, float], co
     ticks = MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(*limits)
     ticks = [t for t in ticks if limits[0] <= t <= limits[1]]
     ax.set(xticks=ticks, yticks=ticks)
-    error = metrics.mean_absolute_error(true, predicted)
-    ax.text(0.04, 0.96, f"MAE {error:.3g}", transform=ax.transAxes, va="top", fontsize=7)
 
 
 def scan_data(predictions: pd.DataFrame, points: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -271,7 +295,7 @@ def _scan_panel(ax: Axes, table: pd.DataFrame, column: str, targets: Sequence[st
             elinewidth=0.8,
         )
     names = {"True": "on", "False": "off"}
-    ax.set_xticks(range(len(values)), [names.get(v, v) for v in values])
+    ax.set_xticks(range(len(values)), [names.get(str(v), str(v)) for v in values])
 
 
 def _label_rows(axes: NDArray[Any], rows: list[_ScanRow], n_panels: int) -> None:

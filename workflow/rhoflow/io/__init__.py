@@ -18,10 +18,12 @@ from rhoflow.io.arrays import (
     read_geometry,
     read_spectra,
     read_spots,
+    read_wells,
     write_arrays,
     write_geometry,
     write_spectra,
     write_spots,
+    write_wells,
 )
 from rhoflow.io.files import PathLike, read_text, write_bytes, write_text
 from rhoflow.io.logs import start_log
@@ -30,10 +32,12 @@ from rhoflow.io.tables import (
     read_table,
     read_table_spec,
     read_tables,
+    read_targets,
     read_vectors,
     write_table,
     write_vectors,
 )
+from rhoflow.wells import WellSet
 
 __all__ = [
     "FIELD_UNITS",
@@ -47,8 +51,10 @@ __all__ = [
     "read_spots",
     "read_table",
     "read_tables",
+    "read_targets",
     "read_text",
     "read_vectors",
+    "read_wells",
     "start_log",
     "write_arrays",
     "write_bytes",
@@ -58,6 +64,7 @@ __all__ = [
     "write_table",
     "write_text",
     "write_vectors",
+    "write_wells",
 ]
 
 
@@ -68,9 +75,16 @@ def read_spec(path: PathLike) -> dict[str, Any]:
     return read_table_spec(path)
 
 
-def read_descriptors(paths: Sequence[PathLike]) -> VectorSet | SpotSet | MoleculeSet:
-    """Read the shards of a descriptor: vectors (``.parquet``), spots or molecules (``.npz``)."""
+def read_descriptors(paths: Sequence[PathLike]) -> VectorSet | SpotSet | MoleculeSet | WellSet:
+    """Read the shards of a descriptor: vectors (``.parquet``), or what its spec names (``.npz``).
+
+    Wells in a box have no shards.
+    """
     if not str(paths[0]).endswith(".npz"):
         return read_vectors(paths)
-    kind = (read_spec(paths[0]) or {}).get("kind")
-    return read_geometry(paths) if kind == "geometry" else read_spots(paths)
+    match (read_spec(paths[0]) or {}).get("kind"):
+        case "geometry":
+            return read_geometry(paths)
+        case "wells":
+            return read_wells(paths[0])
+    return read_spots(paths)

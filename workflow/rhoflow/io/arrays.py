@@ -15,6 +15,7 @@ from rhoflow.descriptors.geometry import MoleculeSet
 from rhoflow.descriptors.r3dvs import SpotSet
 from rhoflow.errors import DataError
 from rhoflow.io.files import PathLike, metadata, refuse_mixed, replace, unreadable
+from rhoflow.wells import WellSet
 
 FIELD_UNITS = {"density": "e/Å³", "potential": "eV"}
 
@@ -172,3 +173,26 @@ def read_geometry(paths: Iterable[PathLike]) -> MoleculeSet:
     return MoleculeSet(
         ids, offsets, *(np.concatenate([a[name] for a in shards]) for name in fields)
     )
+
+
+def write_wells(path: PathLike, solved: WellSet, *, spec: Mapping[str, Any] | None = None) -> None:
+    """Write solved potentials in a box."""
+    write_arrays(
+        path,
+        {
+            "material_id": np.asarray(solved.ids, dtype=str),
+            "potentials": solved.potentials,
+            "densities": solved.densities,
+            "kinetic": solved.kinetic,
+            "energies": solved.energies,
+        },
+        metadata(spec),
+    )
+
+
+def read_wells(path: PathLike) -> WellSet:
+    """Read what ``write_wells`` wrote."""
+    fields = ("potentials", "densities", "kinetic", "energies")
+    arrays, _ = _checked(path, ("material_id", *fields))
+    ids = tuple(str(i) for i in arrays["material_id"])
+    return WellSet(ids, *(arrays[name] for name in fields))

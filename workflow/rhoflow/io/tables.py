@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rhoflow.descriptors.base import VectorSet, stack_padded
 from rhoflow.errors import DataError
 from rhoflow.io.files import PathLike, metadata, refuse_mixed, replace, unreadable, write_text
-from rhoflow.tables import ARCHIVE, ARCHIVE_NEEDS
+from rhoflow.tables import ARCHIVE, ARCHIVE_NEEDS, TARGET_TABLE
 
 METADATA_KEY = b"rhoflow"
 VECTORS = pa.schema(
@@ -84,6 +84,16 @@ def read_archive_table(path: PathLike) -> pd.DataFrame:
         if field.name not in table.column_names:
             table = table.append_column(field, pa.nulls(len(table), field.type))
     return table.select(ARCHIVE.names).to_pandas()
+
+
+def read_targets(path: PathLike) -> pd.DataFrame:
+    """Read a table of targets; those that the version which wrote it did not have are null.
+
+    Raises:
+        DataError: it is unreadable or names no structures.
+    """
+    table = read_table(path, pa.schema([TARGET_TABLE.field("material_id")]))
+    return table.reindex(columns=TARGET_TABLE.names)
 
 
 def _require_columns(path: PathLike, columns: Iterable[str], schema: pa.Schema | None) -> None:

@@ -71,7 +71,7 @@ def train(job: TrainingJob) -> Finish:
 
 def _learning_curve(job: TrainingJob) -> Finish:
     arm = ArmTraining.model_validate(job.params["arm"])
-    targets = io.read_table(job.files("targets")[0], tables.TARGET_TABLE)
+    targets = io.read_targets(job.files("targets")[0])
     inputs = io.read_descriptors(job.files("descriptors"))
     if arm.first:
         inputs = paired(io.read_descriptors(job.files("first")), inputs)

@@ -11,25 +11,29 @@ from rhoflow.descriptors.base import DescriptorSet, PairedSet, VectorSet
 from rhoflow.descriptors.geometry import GeometrySpec, MoleculeSet
 from rhoflow.descriptors.r3dvs import R3DVSSpec, SpotSet
 from rhoflow.descriptors.registry import DescriptorSpec
+from rhoflow.descriptors.wells import SolvedWellsSpec
 from rhoflow.errors import ConfigError
 from rhoflow.evaluation.classification import Answers, ClassificationSpec
 from rhoflow.models import mean, stacked
 from rhoflow.models.base import Fitted, Start, part
 from rhoflow.models.cnn3d.spec import CNN3DSpec
+from rhoflow.models.hk1d.spec import HKMapSpec, OrbitalFreeSpec
 from rhoflow.models.krr.spec import KRRSpec
 from rhoflow.models.mlp.spec import MLPSpec
 from rhoflow.models.qdf.spec import GCNSpec, QDFSpec
 from rhoflow.spec import Spec
+from rhoflow.wells import KCAL_PER_MOL_PER_HARTREE, WellSet
 
 ModelSpec = Annotated[
-    CNN3DSpec | GCNSpec | KRRSpec | MLPSpec | QDFSpec | mean.MeanSpec, Field(discriminator="kind")
+    CNN3DSpec | GCNSpec | HKMapSpec | KRRSpec | MLPSpec | OrbitalFreeSpec | QDFSpec | mean.MeanSpec,
+    Field(discriminator="kind"),
 ]
 
-Given = Literal["spots (r3dvs)", "vectors", "molecules (geometry)", "anything"]
+Given = Literal["spots (r3dvs)", "vectors", "molecules (geometry)", "wells", "anything"]
 
 
 def reads(model: Spec) -> Given:
-    """What a model reads: reciprocal spots, vectors, molecules as they are, or nothing of them."""
+    """What a model reads: spots, vectors, molecules or wells as they are, or nothing of them."""
     match model:
         case CNN3DSpec():
             return "spots (r3dvs)"
@@ -37,6 +41,8 @@ def reads(model: Spec) -> Given:
             return "vectors"
         case GCNSpec() | QDFSpec():
             return "molecules (geometry)"
+        case HKMapSpec() | OrbitalFreeSpec():
+            return "wells"
     return "anything"
 
 
@@ -47,6 +53,8 @@ def gives(descriptor: Spec) -> Given:
             return "spots (r3dvs)"
         case GeometrySpec():
             return "molecules (geometry)"
+        case SolvedWellsSpec():
+            return "wells"
     return "vectors"
 
 
@@ -131,6 +139,14 @@ def fit(pair: PairSpec, inputs: DescriptorSet, y: NDArray[np.float64], start: St
             from rhoflow.models.qdf.gcn import fit as fit_gcn
 
             return fit_gcn(model, inputs, y, start)
+        case HKMapSpec() as model, WellSet():
+            from rhoflow.models.hk1d.fit import fit as fit_map
+
+            return fit_map(model, inputs, y, start)
+        case OrbitalFreeSpec() as model, WellSet():
+            from rhoflow.models.hk1d.orbital_free import fit as fit_orbital_free
+
+            return fit_orbital_free(model, inputs, y, start)
         case mean.MeanSpec(), _:
             return mean.FittedMean(y)
         case _:
@@ -138,6 +154,11 @@ def fit(pair: PairSpec, inputs: DescriptorSet, y: NDArray[np.float64], start: St
                 f"a model of kind '{pair.model.kind}' cannot read a descriptor of kind "
                 f"'{pair.descriptor.kind}'"
             )
+
+
+def fit_wells(pair: PairSpec, solved: WellSet) -> Any:
+    """Fit the model of a pair to the energies of wells, to ask it for ``densities``."""
+    return fit(pair, solved, KCAL_PER_MOL_PER_HARTREE * solved.energies[:, None], Start())
 
 
 def restore(pair: PairSpec, arrays: Mapping[str, NDArray[Any]]) -> Any:
