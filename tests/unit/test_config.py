@@ -81,7 +81,7 @@ def test_shipped_configs_are_valid(path):
         (
             "studies.tiny.arms.soap.model",
             "cnn",
-            r"model 'cnn' \(cnn3d\) reads spots \(r3dvs\), but .*soap",
+            r"model 'cnn' \(cnn3d\) reads spots \(r3dvs\) or images \(density_image\), but .*soap",
         ),
         ("studies.tiny.arms.r3dvs.model", "ridge", r"model 'ridge' \(krr\) reads vectors, but"),
         ("studies.tiny.protocol.test_size", 4, r"need 7 structures, but .*selection\.size is 4"),

@@ -11,6 +11,7 @@ from rhoflow import io, tables
 from rhoflow.costs import fits, light, training
 from rhoflow.costs import table as cost_table
 from rhoflow.costs.resources import LEAST_MINUTES, MOST_MINUTES
+from rhoflow.descriptors.image import ImageSpec
 from rhoflow.descriptors.r3dvs import R3DVSSpec
 from rhoflow.descriptors.r3dvs_power import R3DVSPowerSpec
 from rhoflow.descriptors.soap import SOAPSpec
@@ -23,21 +24,62 @@ PAPER = CNN3DSpec(channels=(16, 32, 64), dense=(128,))
 VOXELS = R3DVSSpec()
 
 
-@pytest.mark.parametrize("voxels", [VOXELS, R3DVSSpec(length_angstrom=6.8), R3DVSSpec(half=True)])
-def test_operations_of_a_network_are_torchs_own(voxels):
+FORMS = [
+    (PAPER, VOXELS),
+    (PAPER, R3DVSSpec(length_angstrom=6.8)),
+    (PAPER, R3DVSSpec(half=True)),
+    (PAPER, ImageSpec(edge=18)),
+    (PAPER.model_copy(update={"block": "multi_scale"}), ImageSpec(edge=18)),
+    (PAPER.model_copy(update={"attention": "channel", "kernel_size": 5}), ImageSpec(edge=16)),
+    (PAPER.model_copy(update={"padding": "circular", "pooling": "mean"}), ImageSpec()),
+    (
+        PAPER.model_copy(
+            update={"block": "multi_scale", "attention": "both", "padding": "circular"}
+        ),
+        ImageSpec(channels=("density", "potential"), edge=16),
+    ),
+]
+
+
+@pytest.mark.parametrize(("model", "voxels"), FORMS)
+def test_operations_of_a_network_are_torchs_own(model, voxels):
     from torch.utils.flop_counter import FlopCounterMode
 
-    network = VoxelCNN(PAPER, voxels.grid_shape, n_outputs=6)
-    inputs = torch.zeros(2, 1, *voxels.grid_shape)
+    channels = len(voxels.channels)
+    network = VoxelCNN(model, voxels.grid_shape, n_channels=channels, n_outputs=6)
+    inputs = torch.zeros(2, channels, *voxels.grid_shape)
     with FlopCounterMode(display=False) as forward:
         network(inputs)
     with FlopCounterMode(display=False) as both:
         network(inputs).sum().backward()
-    counted, backward, numbers = fits.network(PAPER, voxels, 6)
+    counted, backward, numbers = fits.network(model, voxels, 6)
     assert 2 * counted == forward.get_total_flops()
     assert 2 * (counted + backward) == both.get_total_flops()
     parameters = sum(p.numel() for p in network.parameters())
-    assert numbers["weights"] == pytest.approx(parameters, rel=0.001)
+    biases = sum(model.dense) + 6  # of dense layers, which are left out
+    assert numbers["weights"] == parameters - biases
+
+
+def test_numbers_kept_are_those_that_autograd_saves():
+    """What the backward pass needs of the convolutional part, each tensor counted once."""
+    for model, voxels in FORMS[3:]:
+        channels = len(voxels.channels)
+        network = VoxelCNN(model, voxels.grid_shape, n_channels=channels).features
+        own = {p.data_ptr() for p in network.parameters()}
+        saved: dict[int, int] = {}
+
+        def keep(tensor, own=own, saved=saved):
+            if tensor.data_ptr() not in own:
+                size = tensor.untyped_storage().nbytes() // 4
+                saved[tensor.untyped_storage().data_ptr()] = size
+            return tensor
+
+        inputs = torch.rand(1, channels, *voxels.grid_shape)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            result = network(inputs)
+        total = sum(saved.values()) - inputs.numel()
+        assert result.requires_grad
+        assert fits.network(model, voxels, 6)[2]["kept"] == pytest.approx(total, rel=0.25), model
 
 
 def test_what_fits_try_is_known():
@@ -67,6 +109,23 @@ def spec_of(model, descriptor, *, first=None, folds=0, **protocol):
 CNN = {"kind": "cnn3d"}
 SPOTS = {"kind": "r3dvs", "length_angstrom": 6.4}
 SOAP = {"kind": "soap"}
+
+
+def test_images_are_made_of_their_coefficients():
+    """A cell holds what is stored, up to its Nyquist frequency; a box the sphere that it shows."""
+    box = ImageSpec(frame="box")
+    assert fits.spots_of(box, 92) == pytest.approx(fits.spots_of(VOXELS, 92), rel=1e-6)
+    assert fits.spots_of(ImageSpec(), 92) == pytest.approx(1340, rel=0.01)
+    assert fits.spots_of(ImageSpec(edge=8), 92) == 256
+    work = [
+        training.training_work(spec_of(CNN, {"kind": "density_image", "frame": frame}), "0-0")
+        for frame in ("cell", "box")
+    ]
+    assert 1 < work[1].flop / work[0].flop < 1.2
+    asked = training.training_resources(
+        spec_of(CNN, {"kind": "density_image"}), "0-0", n_structures=680
+    )
+    assert 490 < asked.memory_mb < 2000
 
 
 def test_trainings_multiply():

@@ -82,14 +82,14 @@ def test_every_arm_predicts_what_it_learns(results):
     assert table["y_pred"].notna().all()
     assert table["pose_std"].isna().all()
     # 2 sizes, 2 redraws and 3 test structures, and so many seeds.
-    seeds = {"voxels": 2, "fields": 2, "soap": 1, "dense": 2, "stack": 2}
+    seeds = {"voxels": 2, "fields": 2, "images": 2, "soap": 1, "dense": 2, "stack": 2}
     learned = dict.fromkeys(seeds, TARGETS) | {"dense": TARGETS[1:], "stack": TARGETS[:1]}
     sizes = table.groupby(["arm", "target"]).size().to_dict()
     assert sizes == {
         (arm, target): n * 2 * 2 * 3 for arm, n in seeds.items() for target in learned[arm]
     }
     scores = pd.read_csv(results / "scores/r3dvs/scores.csv")
-    assert len(scores) == 2 * 8
+    assert len(scores) == 2 * 10
     assert (scores["n_redraws"] == 2).all()
     (claim,) = pd.read_csv(results / "scores/r3dvs/claims.csv").to_dict("records")
     assert (claim["verdict"], claim["study"]) == ("not testable", "r3dvs")

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 from rhoflow.config_errors import explain
 from rhoflow.datasets import AnySet, DatasetSpec, MoleculesSpec, engine_problems
 from rhoflow.density.store import DensitySpec
+from rhoflow.descriptors.image import ImageSpec
 from rhoflow.descriptors.pretrained import PretrainedSpec
 from rhoflow.descriptors.r3dvs import R3DVSSpec
 from rhoflow.descriptors.r3dvs_power import R3DVSPowerSpec
@@ -21,6 +22,7 @@ from rhoflow.descriptors.registry import DescriptorSpec, OfMolecules, OfWells
 from rhoflow.dft.registry import EngineSpec
 from rhoflow.errors import ConfigError, did_you_mean
 from rhoflow.models.base import devices
+from rhoflow.models.cnn3d.spec import CNN3DSpec
 from rhoflow.models.registry import ModelSpec, can_be_kept, gives, is_random, reads
 from rhoflow.properties import TARGETS
 from rhoflow.spec import Spec
@@ -161,12 +163,12 @@ class WorkflowConfig(Spec):
             yield f"{here}: {error}"
         descriptor, model = self.descriptors[spec.descriptor], self.models[spec.model]
         wanted, given = reads(model), gives(descriptor)
-        if wanted not in (given, "anything"):
+        if not {given, "anything"} & set(wanted):
             yield (
-                f"{here}: model '{spec.model}' ({model.kind}) reads {wanted}, but descriptor "
-                f"'{spec.descriptor}' ({descriptor.kind}) gives {given}"
+                f"{here}: model '{spec.model}' ({model.kind}) reads {' or '.join(wanted)}, "
+                f"but descriptor '{spec.descriptor}' ({descriptor.kind}) gives {given}"
             )
-        if spec.residual_of and wanted == "wells":
+        if spec.residual_of and "wells" in wanted:
             yield f"{here}.residual_of: {model.kind} learns energies, not the errors of another arm"
         held, meant = HOLDS[self.section(study.dataset).partition(".")[0]], "crystals"
         if isinstance(descriptor, OfMolecules | OfWells):
@@ -183,12 +185,17 @@ class WorkflowConfig(Spec):
             )
         if isinstance(descriptor, PretrainedSpec):
             yield from self._pretrained_problems(spec.descriptor, descriptor)
-        reciprocal = isinstance(descriptor, R3DVSSpec | R3DVSPowerSpec)
-        if reciprocal and descriptor.g_cut > self.density.g_store:
+        needed, why = _reach(descriptor)
+        if needed > self.density.g_store:
             yield (
                 f"density.g_store is {self.density.g_store:g} 1/Å, but descriptor "
-                f"'{spec.descriptor}' needs g_cut = π/δL* = {descriptor.g_cut:.3f} 1/Å"
+                f"'{spec.descriptor}' needs {why} = {needed:.3f} 1/Å"
             )
+        if isinstance(model, CNN3DSpec) and isinstance(descriptor, R3DVSSpec | ImageSpec):
+            try:
+                model.edges(descriptor.grid_shape)
+            except ConfigError as error:
+                yield f"{here}: {error}"
 
     def _pretrained_problems(self, name: str, spec: PretrainedSpec) -> Iterable[str]:
         """A network that is not there, or is not kept."""
@@ -221,10 +228,16 @@ class WorkflowConfig(Spec):
             yield (
                 f"studies.{name}.figures: {', '.join(voxels)} need an arm with an r3dvs descriptor"
             )
-        if "architecture" in study.drawn() and not any(
-            reads(self.models[a.model]) == "spots (r3dvs)" for a in arms
-        ):
-            yield f"studies.{name}.figures: architecture needs an arm whose model is a cnn3d"
+        if "architecture" in study.drawn() and not any(self._reads_spots(a) for a in arms):
+            yield (
+                f"studies.{name}.figures: architecture needs an arm whose model is a cnn3d that "
+                "reads an r3dvs descriptor"
+            )
+
+    def _reads_spots(self, arm: ArmSpec) -> bool:
+        """Whether an arm is a voxel network on reciprocal spots."""
+        kinds = self.models[arm.model].kind, self.descriptors[arm.descriptor].kind
+        return kinds == ("cnn3d", "r3dvs")
 
     def _size_problems(self, name: str, study: StudySpec) -> Iterable[str]:
         """A protocol that asks for more structures than its data set has."""
@@ -234,8 +247,11 @@ class WorkflowConfig(Spec):
             if protocol.classes > size:
                 yield f"{here}.classes: {protocol.classes} materials, but {told}.size is {size}"
             for arm, spec in study.arms.items():
-                if reads(self.models[spec.model]) != "spots (r3dvs)":
-                    yield f"studies.{name}.arms.{arm}.model: a classification needs a cnn3d"
+                if not self._reads_spots(spec):
+                    yield (
+                        f"studies.{name}.arms.{arm}.model: a classification needs a cnn3d that "
+                        "reads an r3dvs descriptor"
+                    )
             return
         needed = max(protocol.train_sizes) + protocol.test_size
         if needed > size:
@@ -306,11 +322,21 @@ class WorkflowConfig(Spec):
     def arms_with_densities(self, study: str) -> list[str]:
         """Arms of a study of wells whose models predict densities, without those of a scan."""
         arms = self.studies[study].shown_arms()
-        return [n for n, a in arms.items() if reads(self.models[a.model]) == "wells"]
+        return [n for n, a in arms.items() if "wells" in reads(self.models[a.model])]
 
     def descriptors_of_kind(self, kind: str) -> list[str]:
         """Names of the descriptors of one kind."""
         return [name for name, spec in self.descriptors.items() if spec.kind == kind]
+
+
+def _reach(descriptor: Spec) -> tuple[float, str]:
+    """The |g| up to which a descriptor needs the density, 1/Å, and what it is called."""
+    match descriptor:
+        case R3DVSSpec() | R3DVSPowerSpec():
+            return descriptor.g_cut, "g_cut = π/δL*"
+        case ImageSpec():
+            return descriptor.g_needed, "π·edge/length"
+    return 0.0, ""
 
 
 def _known(where: str, name: str, valid: Iterable[str]) -> Iterable[str]:

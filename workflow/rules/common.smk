@@ -213,7 +213,7 @@ def spots_spec(wildcards):
 
 
 def channel_files(wildcards):
-    """What the spots' fields besides the density are made of."""
+    """What the fields of spots or images besides the density are made of."""
     channels = CONFIG.descriptors[wildcards.descriptor].channels
     files = {
         "potential": "results/density/{dataset}/{shard}.potential.npz",

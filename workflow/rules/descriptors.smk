@@ -26,6 +26,31 @@ rule r3dvs_shard:
         "../../scripts/r3dvs_shard.py"
 
 
+rule density_image_shard:
+    """Spectra of one shard of densities, cut to what images of them need."""
+    input:
+        unpack(channel_files),
+        density="results/density/{dataset}/{shard}.npz",
+    output:
+        images="results/descriptors/{descriptor}/{dataset}/{shard}.npz",
+    log:
+        "results/logs/density_image_shard/{descriptor}/{dataset}/{shard}.log",
+    benchmark:
+        "results/benchmarks/density_image_shard/{descriptor}/{dataset}/{shard}.tsv"
+    wildcard_constraints:
+        descriptor=of_kind("density_image"),
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory_mb("density_image_shard"),
+        runtime=minutes("density_image_shard"),
+    params:
+        spec=descriptor_spec,
+    script:
+        "../../scripts/density_image_shard.py"
+
+
 rule soap_shard:
     """Mean alchemical SOAP power spectra of one shard of structures."""
     input:

@@ -79,6 +79,7 @@ rule figure_architecture:
             }
             for name, arm in study_spec(wildcards).arms.items()
             if CONFIG.models[arm.model].kind == "cnn3d"
+            and CONFIG.descriptors[arm.descriptor].kind == "r3dvs"
         ),
         material=lambda wildcards: study_spec(wildcards).show_density_of or "",
     script:

@@ -9,14 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from rhoflow.density.store import DensitySpec
 from rhoflow.descriptors.composition import CompositionSpec
+from rhoflow.descriptors.image import ImageSpec
 from rhoflow.descriptors.molecular import AtomCountsSpec, MBTRSpec, MoleculeSOAPSpec
 from rhoflow.descriptors.r3dvs import R3DVSSpec
 from rhoflow.descriptors.r3dvs_power import R3DVSPowerSpec
 from rhoflow.descriptors.registry import DescriptorSpec
 from rhoflow.descriptors.soap import SOAPSpec
 from rhoflow.descriptors.wells import SolvedWellsSpec, WellsPotentialSpec
-from rhoflow.models.cnn3d.spec import CNN3DSpec
+from rhoflow.models.cnn3d.spec import SQUEEZE, CNN3DSpec, VoxelsSpec
 from rhoflow.models.hk1d.spec import PUBLISHED, HKMapSpec, OrbitalFreeSpec
 from rhoflow.models.krr.spec import KRRSpec
 from rhoflow.models.mlp.spec import MLPSpec
@@ -28,6 +30,11 @@ from rhoflow.spec import Spec
 # to the nearest, 53 and 177 µs linearly).
 VOXEL_FLOP = 20
 SPOT_FLOP = 400
+# Images, likewise: 7 to 14 ns a voxel for a cell's transform; a box takes 1 operation a voxel and
+# coefficient more, and 200 µs a sample (569 coefficients on 16³ voxels: 56 µs for a cell; 402 on
+# 24³ and 32³ for a box: 0.58 and 0.87 ms).
+IMAGE_VOXEL_FLOP = 200
+BOX_FLOP = 4e6
 
 # A step of the optimiser besides the arithmetic: 2,400 steps of two dense networks took 6 s.
 STEP_S = 2.5e-3
@@ -104,7 +111,7 @@ class Fit:
         n: structures that it learns from.
         targets: numbers that it answers with.
         seeds: networks trained side by side.
-        spots: spots of a structure (voxel networks).
+        spots: spots, or coefficients, of a structure (voxel networks).
     """
 
     descriptor: DescriptorSpec
@@ -117,7 +124,7 @@ class Fit:
     def training(self) -> Work:
         """What fitting takes."""
         match self.model, self.descriptor:
-            case CNN3DSpec() as model, R3DVSSpec() as voxels:
+            case CNN3DSpec() as model, (R3DVSSpec() | ImageSpec()) as voxels:
                 return _network_training(self, model, voxels)
             case MLPSpec() as model, _:
                 return _dense_training(self, model)
@@ -132,9 +139,9 @@ class Fit:
     def prediction(self, n: int, poses: int = 1) -> Work:
         """What answering for n structures in some poses takes."""
         match self.model, self.descriptor:
-            case CNN3DSpec() as model, R3DVSSpec() as voxels:
+            case CNN3DSpec() as model, (R3DVSSpec() | ImageSpec()) as voxels:
                 forward, _, _ = network(model, voxels, self.targets)
-                one = self.seeds * forward + _deposit(voxels, self.spots)
+                one = self.seeds * forward + _voxelised(voxels, self.spots)
                 return Work(n * poses * one)
             case MLPSpec() as model, _:
                 return Work(2.0 * n * self.seeds * _weights(_dense_layers(self, model)))
@@ -150,34 +157,57 @@ class Fit:
 
 
 def network(
-    model: CNN3DSpec, voxels: R3DVSSpec, outputs: int
+    model: CNN3DSpec, voxels: VoxelsSpec, outputs: int
 ) -> tuple[float, float, dict[str, float]]:
     """One voxel network and one sample.
 
     Returns:
         Operations of the forward and of the backward pass; and numbers held: ``weights`` of the
-        network, ``kept`` for the backward pass (outputs of convolutions and of their activations;
-        of a pooling its result and an index of twice the size), ``largest`` of one layer.
+        network, ``kept`` for the backward pass (outputs of convolutions, of their activations and
+        of attention; inputs that are padded from the opposite face; of a pooling its result and
+        an index of twice the size), ``largest`` of one layer.
     """
-    width, edges = len(voxels.channels), list(voxels.grid_shape)
+    width, edges = len(voxels.channels), model.edges(voxels.grid_shape)
     forward = first = weights = kept = largest = 0.0
-    for filters in model.channels:
-        size = math.prod(edges)
-        flop = 2.0 * size * model.kernel_size**3 * width * filters
+    for filters, (before, after) in zip(model.channels, pairwise(edges), strict=True):
+        size = math.prod(before)
+        branches = model.branches(filters)
+        flop = 2.0 * size * width * sum(b.edge**3 * b.filters for b in branches)
+        attending, attention, seen = _attention(model, filters, math.prod(after))
         first = first or flop
-        forward += flop
-        weights += (model.kernel_size**3 * width + 1) * filters
-        kept += 2 * size * filters
+        forward += flop + attending
+        weights += sum((b.edge**3 * width + 1) * b.filters for b in branches) + attention
+        kept += 2 * size * filters + seen
+        if model.padding == "circular":
+            padded = (math.prod(n + 2 * b.reach for n in before) for b in branches if b.reach)
+            kept += width * sum(padded)
         largest = max(largest, size * filters)
-        pooled = [edge // 2 if edge >= 4 else edge for edge in edges]
-        if pooled != edges:
-            kept += 3 * math.prod(pooled) * filters
-        width, edges = filters, pooled
-    layers = [width * math.prod(edges), *model.dense, outputs]
+        if after != before:
+            kept += 3 * math.prod(after) * filters
+        width = filters
+    layers = [width * (1 if model.pooling == "mean" else math.prod(edges[-1]))]
+    layers += [*model.dense, outputs]
     dense = _weights(layers)
     forward += 2 * dense
     numbers = {"weights": weights + dense, "kept": kept, "largest": largest}
     return forward, 2 * forward - first, numbers
+
+
+def _attention(model: CNN3DSpec, filters: int, size: int) -> tuple[float, int, int]:
+    """Operations forward, weights, and numbers kept of the attention to so many voxels."""
+    if model.attention == "none":
+        return 0.0, 0, 0
+    units = max(1, filters // SQUEEZE)
+    flop, weights, kept = (
+        4.0 * filters * units,
+        2 * filters * units + units + filters,
+        size * filters,
+    )
+    if model.attention == "both":
+        flop += 4.0 * size * model.kernel_size**3
+        weights += 2 * model.kernel_size**3 + 1
+        kept += size * (filters + 3)
+    return flop, weights, kept
 
 
 def field_flop(model: QDFSpec | GCNSpec) -> float:
@@ -219,7 +249,7 @@ def vector_length(descriptor: DescriptorSpec) -> int:
             return channels * (channels + 1) // 2 * (soap.l_max + 1)
         case R3DVSPowerSpec() as power:
             return power.n_max + power.n_angular * (power.l_max // 2) * (1 + power.pairs) + 2
-        case R3DVSSpec() as voxels:
+        case (R3DVSSpec() | ImageSpec()) as voxels:
             return len(voxels.channels) * math.prod(voxels.grid_shape)
         case CompositionSpec():
             return COMPOSITION_NUMBERS
@@ -237,24 +267,40 @@ def vector_length(descriptor: DescriptorSpec) -> int:
     return COULOMB_NUMBERS
 
 
-def spots_of(voxels: R3DVSSpec, volume: float) -> float:
-    """Spots of a cell of some volume (Å³): half of the reciprocal lattice inside the sphere."""
-    return volume * voxels.g_cut**3 / (12 * math.pi**2)
+def spots_of(voxels: VoxelsSpec, volume: float) -> float:
+    """Spots of a cell of some volume (Å³): half of the reciprocal lattice inside the sphere.
+
+    An image of a cell takes what is stored, as far as its grid holds it.
+    """
+    if isinstance(voxels, R3DVSSpec):
+        return _inside(voxels.g_cut, volume)
+    if voxels.frame == "box":
+        return _inside(voxels.g_needed, volume)
+    return min(voxels.edge**3 / 2, _inside(DensitySpec().g_store, volume))
 
 
-def _deposit(voxels: R3DVSSpec, spots: float) -> float:
+def _inside(radius: float, volume: float) -> float:
+    """Half of the reciprocal lattice points of a cell (Å³) inside a sphere (1/Å)."""
+    return volume * radius**3 / (12 * math.pi**2)
+
+
+def _voxelised(voxels: VoxelsSpec, spots: float) -> float:
     """Operations of one sample's way from spots to voxels, all channels."""
+    if isinstance(voxels, ImageSpec):
+        box = voxels.frame == "box"
+        one = voxels.edge**3 * (IMAGE_VOXEL_FLOP + (spots if box else 0))
+        return len(voxels.channels) * one + (BOX_FLOP if box else 0)
     linear = voxels.deposit == "linear"
     grid = VOXEL_FLOP * voxels.n_voxels**3 * (4 if linear else 1)
     return len(voxels.channels) * (grid + SPOT_FLOP * spots * (8 if linear else 2))
 
 
-def _network_training(fit: Fit, model: CNN3DSpec, voxels: R3DVSSpec) -> Work:
+def _network_training(fit: Fit, model: CNN3DSpec, voxels: VoxelsSpec) -> Work:
     forward, backward, numbers = network(model, voxels, fit.targets)
     samples = fit.n * (model.shown or model.replicas)
     batch = min(samples, max(model.optimiser.batch_size, PREDICT_BATCH))
-    each = fit.seeds * (forward + backward) + _deposit(voxels, fit.spots)
-    cube = len(voxels.channels) * voxels.n_voxels**3
+    each = fit.seeds * (forward + backward) + _voxelised(voxels, fit.spots)
+    cube = len(voxels.channels) * max(voxels.grid_shape) ** 3
     floats = batch * (fit.seeds * numbers["kept"] + numbers["largest"] + 3 * cube)
     floats += 4 * fit.seeds * numbers["weights"]  # weights, gradients, two moments
     epochs = model.optimiser.epochs

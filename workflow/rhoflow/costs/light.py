@@ -32,6 +32,7 @@ RULES = {
     "classify_collect": Light(140, 50, 1.0),  # * scores_collect
     "composition_shard": Light(160, 300, 5.0),
     "coulomb_shard": Light(275, 210, 45.0),
+    "density_image_shard": Light(140, 20, 0.1),  # * r3dvs_shard
     "density_shard": Light(140, 12, 0.1),  # full spectra: 0.8 MB a MB
     "dft_collect": Light(180, 15, 1.0),
     "dft_prepare": Light(275, 210, 45.0),  # * coulomb_shard: pymatgen, structure by structure

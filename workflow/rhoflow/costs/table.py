@@ -30,6 +30,7 @@ A_STRUCTURE = (
     "archive_shard",
     "composition_shard",
     "coulomb_shard",
+    "density_image_shard",
     "density_shard",
     "dft_prepare",
     "r3dvs_power_shard",

@@ -9,6 +9,7 @@ from rhoflow.descriptors.r3dvs import R3DVSSpec
 from rhoflow.evaluation.classification import ClassificationSpec
 from rhoflow.evaluation.protocol import LearningCurveSpec, parse_range
 from rhoflow.models.base import devices
+from rhoflow.models.cnn3d.spec import VoxelsSpec
 from rhoflow.models.registry import ArmTraining, PairSpec, is_random
 
 # Operations a second of one core in the backward and forward passes of the quick configs' networks
@@ -149,7 +150,7 @@ def classification_work(pair: PairSpec, protocol: ClassificationSpec, volume: fl
 
 def _fit(pair: PairSpec, n: int, targets: int, seeds: int, volume: float) -> Fit:
     voxels = pair.descriptor
-    spots = spots_of(voxels, volume) if isinstance(voxels, R3DVSSpec) else 0.0
+    spots = spots_of(voxels, volume) if isinstance(voxels, VoxelsSpec) else 0.0
     return Fit(pair.descriptor, pair.model, n, targets, seeds, spots)
 
 
@@ -163,7 +164,9 @@ def _tested(fit: Fit, protocol: LearningCurveSpec) -> Work:
 def _inputs_mb(pair: PairSpec, n: int, volume: float) -> float:
     """Memory of the descriptors of all structures, MB."""
     descriptor = pair.descriptor
-    if isinstance(descriptor, R3DVSSpec):
-        numbers = spots_of(descriptor, volume) * (3 + len(descriptor.channels))
+    if isinstance(descriptor, VoxelsSpec):
+        # Real amplitudes of spots, complex coefficients of images.
+        each = len(descriptor.channels) * (1 if isinstance(descriptor, R3DVSSpec) else 2)
+        numbers = spots_of(descriptor, volume) * (3 + each)
         return COPIES_OF_SPOTS * FLOAT32_MB * n * numbers
     return READING_VECTORS * FLOAT64_MB * n * vector_length(descriptor)

@@ -113,6 +113,24 @@ def digest(*arrays: NDArray[np.generic]) -> str:
     return known.hexdigest()
 
 
+def taken_rows(
+    offsets: NDArray[np.int64], indices: Sequence[int] | NDArray[np.integer]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Offsets and rows of joined arrays when some structures are taken, in the given order.
+
+    Args:
+        offsets: (n + 1,) rows of structure i are offsets[i]:offsets[i + 1].
+        indices: (m,) positions of the structures.
+
+    Returns:
+        (m + 1,) their offsets after, and their rows before.
+    """
+    chosen = np.asarray(indices, dtype=np.int64)
+    starts, lengths = offsets[chosen], np.diff(offsets)[chosen]
+    after = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return after, np.arange(after[-1]) + np.repeat(starts - after[:-1], lengths)
+
+
 def stack_padded(ids: Sequence[str], vectors: Sequence[NDArray[np.float64]]) -> VectorSet:
     """Join vectors of different lengths into one set, zeros at the end of the shorter ones."""
     width = max((len(v) for v in vectors), default=0)

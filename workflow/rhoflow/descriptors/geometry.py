@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rhoflow.descriptors.base import digest
+from rhoflow.descriptors.base import digest, taken_rows
 from rhoflow.molecule import Molecule
 from rhoflow.spec import Spec
 
@@ -49,9 +49,7 @@ class MoleculeSet:
     def take(self, indices: Sequence[int] | NDArray[np.integer]) -> "MoleculeSet":
         """The molecules at the given positions, in that order."""
         chosen = np.asarray(indices, dtype=np.int64)
-        sizes = self.sizes[chosen]
-        offsets = np.concatenate([[0], np.cumsum(sizes)])
-        atoms = np.arange(offsets[-1]) + np.repeat(self.offsets[chosen] - offsets[:-1], sizes)
+        offsets, atoms = taken_rows(self.offsets, chosen)
         return MoleculeSet(
             tuple(self.ids[i] for i in chosen),
             offsets,

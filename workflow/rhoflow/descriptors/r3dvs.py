@@ -23,7 +23,7 @@ from rhoflow.density.spectrum import (
     reciprocal_lattice,
     require_reach,
 )
-from rhoflow.descriptors.base import digest
+from rhoflow.descriptors.base import digest, taken_rows
 from rhoflow.errors import DataError
 from rhoflow.spec import Spec
 
@@ -152,9 +152,7 @@ class SpotSet:
     def take(self, indices: Sequence[int] | NDArray[np.integer]) -> "SpotSet":
         """The structures at the given positions, in that order."""
         chosen = np.asarray(indices, dtype=np.int64)
-        starts, lengths = self.offsets[chosen], np.diff(self.offsets)[chosen]
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        spots = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+        offsets, spots = taken_rows(self.offsets, chosen)
         return SpotSet(
             ids=tuple(self.ids[i] for i in chosen),
             offsets=offsets,
@@ -196,7 +194,7 @@ def spots(
         hkl = spectrum.hkl[keep]
         fields = {
             "density": lambda s=spectrum, k=keep: s.coefficients[k],
-            "potential": lambda n=name, h=hkl: _aligned(n, (potentials or {}).get(n), h),
+            "potential": lambda n=name, h=hkl: aligned(n, (potentials or {}).get(n), h),
             "nuclei": lambda n=name, h=hkl: _nuclei(n, atoms.get(n), h),
         }
         g.append(vectors[keep].astype(np.float32))
@@ -212,10 +210,14 @@ def spots(
     )
 
 
-def _aligned(
+def aligned(
     name: str, spectrum: Spectrum | None, hkl: NDArray[np.integer]
 ) -> NDArray[np.complexfloating]:
-    """(n,) coefficients of a second field at the indices of the first."""
+    """(n,) coefficients of a local potential at the indices (n, 3) of its density.
+
+    Raises:
+        DataError: there is no potential, or it lacks some of them.
+    """
     if spectrum is None:
         raise DataError(f"'{name}' has a density but no local potential; its engine keeps none")
     known = {tuple(row): i for i, row in enumerate(spectrum.hkl.tolist())}

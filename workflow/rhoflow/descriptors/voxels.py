@@ -8,8 +8,43 @@ import itertools
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from rhoflow.descriptors.r3dvs import R3DVSSpec, SpotSet
+
+
+class RaggedRows:
+    """Where the rows of structures stand in joined arrays on a device.
+
+    Args:
+        offsets: (n + 1,) int64; rows of structure i are offsets[i]:offsets[i + 1].
+        device: where the rows are looked up.
+    """
+
+    def __init__(self, offsets: NDArray[np.int64], device: torch.device) -> None:
+        self.device = device
+        # On the processor, so that a batch's size is known without asking the device.
+        self.starts = torch.from_numpy(offsets[:-1].copy())
+        self.lengths = torch.from_numpy(np.diff(offsets))
+
+    def of(self, structures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rows of a batch, on the device.
+
+        Args:
+            structures: (batch,) int64 positions.
+
+        Returns:
+            owner (s,), position in the batch, and index (s,), row of the joined arrays.
+        """
+        structures = structures.cpu()
+        lengths = self.lengths[structures]
+        first = self.starts[structures] - (torch.cumsum(lengths, 0) - lengths)
+        # Non-blocking: the processor prepares the next batch while the device works.
+        total = int(lengths.sum())
+        lengths = lengths.to(self.device, non_blocking=True)
+        owner = torch.repeat_interleave(lengths, output_size=total)
+        first = first.to(self.device, non_blocking=True)
+        return owner, torch.arange(total, device=self.device) + first[owner]
 
 
 class SpotBatcher:
@@ -37,9 +72,7 @@ class SpotBatcher:
         at_origin = value / 2 if spec.origin else torch.zeros_like(value)
         self.value = torch.where((g == 0).all(dim=1), at_origin, value)
         self.g = g.T.contiguous()  # (3, spots): one axis after the other in memory
-        # On the processor, so that a batch's size is known without asking the device.
-        self.starts = torch.from_numpy(data.offsets[:-1].copy())
-        self.lengths = torch.from_numpy(lengths)
+        self.rows = RaggedRows(data.offsets, device)
 
     def voxels(self, structures: torch.Tensor, rotations: torch.Tensor) -> torch.Tensor:
         """Rotated spots of some structures as voxels.
@@ -52,15 +85,7 @@ class SpotBatcher:
             (batch, channels, *grid_shape) float32 voxel values.
         """
         n = self.spec.n_voxels
-        structures = structures.cpu()
-        lengths = self.lengths[structures]
-        first = self.starts[structures] - (torch.cumsum(lengths, 0) - lengths)
-        # Non-blocking: the processor prepares the next batch while the device works.
-        total = int(lengths.sum())
-        lengths = lengths.to(self.device, non_blocking=True)
-        owner = torch.repeat_interleave(lengths, output_size=total)  # (s,) position in the batch
-        first = first.to(self.device, non_blocking=True)
-        index = torch.arange(total, device=self.device) + first[owner]
+        owner, index = self.rows.of(structures)
         rotations = rotations.to(self.device, non_blocking=True)
         matrices = (rotations.reshape(-1, 9) / self.spec.pitch).T.contiguous()
         matrices = matrices.index_select(1, owner).view(3, 3, -1)  # (3, 3, s)

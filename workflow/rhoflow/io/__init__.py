@@ -11,16 +11,19 @@ from typing import Any
 
 from rhoflow.descriptors.base import VectorSet
 from rhoflow.descriptors.geometry import MoleculeSet
+from rhoflow.descriptors.image import ImageSet
 from rhoflow.descriptors.r3dvs import SpotSet
 from rhoflow.io.arrays import (
     FIELD_UNITS,
     read_arrays,
     read_geometry,
+    read_images,
     read_spectra,
     read_spots,
     read_wells,
     write_arrays,
     write_geometry,
+    write_images,
     write_spectra,
     write_spots,
     write_wells,
@@ -46,6 +49,7 @@ __all__ = [
     "read_arrays",
     "read_descriptors",
     "read_geometry",
+    "read_images",
     "read_spec",
     "read_spectra",
     "read_spots",
@@ -59,6 +63,7 @@ __all__ = [
     "write_arrays",
     "write_bytes",
     "write_geometry",
+    "write_images",
     "write_spectra",
     "write_spots",
     "write_table",
@@ -75,7 +80,9 @@ def read_spec(path: PathLike) -> dict[str, Any]:
     return read_table_spec(path)
 
 
-def read_descriptors(paths: Sequence[PathLike]) -> VectorSet | SpotSet | MoleculeSet | WellSet:
+def read_descriptors(
+    paths: Sequence[PathLike],
+) -> VectorSet | SpotSet | ImageSet | MoleculeSet | WellSet:
     """Read the shards of a descriptor: vectors (``.parquet``), or what its spec names (``.npz``).
 
     Wells in a box have no shards.
@@ -85,6 +92,8 @@ def read_descriptors(paths: Sequence[PathLike]) -> VectorSet | SpotSet | Molecul
     match (read_spec(paths[0]) or {}).get("kind"):
         case "geometry":
             return read_geometry(paths)
+        case "density_image":
+            return read_images(paths)
         case "wells":
             return read_wells(paths[0])
     return read_spots(paths)

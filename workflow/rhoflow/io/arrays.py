@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rhoflow.density.spectrum import Spectrum
 from rhoflow.descriptors.geometry import MoleculeSet
+from rhoflow.descriptors.image import ImageSet
 from rhoflow.descriptors.r3dvs import SpotSet
 from rhoflow.errors import DataError
 from rhoflow.io.files import PathLike, metadata, refuse_mixed, replace, unreadable
@@ -146,6 +147,35 @@ def read_spots(paths: Iterable[PathLike]) -> SpotSet:
         g=np.concatenate([a["g"] for a in shards]),
         amplitude=np.concatenate([a["amplitude"] for a in shards], axis=1),
         volume_per_atom=np.concatenate([a["volume_per_atom"] for a in shards]),
+    )
+
+
+def write_images(
+    path: PathLike, images: ImageSet, *, spec: Mapping[str, Any] | None = None
+) -> None:
+    """Write one shard of Fourier coefficients that images are made of."""
+    write_arrays(
+        path,
+        {
+            "material_id": np.asarray(images.ids, dtype=str),
+            "offsets": images.offsets,
+            "hkl": images.hkl,
+            "coefficients": images.coefficients,
+            "lattices": images.lattices,
+        },
+        metadata(spec),
+    )
+
+
+def read_images(paths: Iterable[PathLike]) -> ImageSet:
+    """Read the shards of an image descriptor and join them in the given order."""
+    ids, offsets, shards = _shards(paths, ("hkl", "coefficients", "lattices"))
+    return ImageSet(
+        ids=ids,
+        offsets=offsets,
+        hkl=np.concatenate([a["hkl"] for a in shards]),
+        coefficients=np.concatenate([a["coefficients"] for a in shards], axis=1),
+        lattices=np.concatenate([a["lattices"] for a in shards]),
     )
 
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from rhoflow.descriptors.base import DescriptorSet, PairedSet, VectorSet
 from rhoflow.descriptors.geometry import GeometrySpec, MoleculeSet
+from rhoflow.descriptors.image import ImageSet, ImageSpec
 from rhoflow.descriptors.r3dvs import R3DVSSpec, SpotSet
 from rhoflow.descriptors.registry import DescriptorSpec
 from rhoflow.descriptors.wells import SolvedWellsSpec
@@ -16,7 +17,7 @@ from rhoflow.errors import ConfigError
 from rhoflow.evaluation.classification import Answers, ClassificationSpec
 from rhoflow.models import mean, stacked
 from rhoflow.models.base import Fitted, Start, part
-from rhoflow.models.cnn3d.spec import CNN3DSpec
+from rhoflow.models.cnn3d.spec import CNN3DSpec, VoxelsSpec
 from rhoflow.models.hk1d.spec import HKMapSpec, OrbitalFreeSpec
 from rhoflow.models.krr.spec import KRRSpec
 from rhoflow.models.mlp.spec import MLPSpec
@@ -29,21 +30,28 @@ ModelSpec = Annotated[
     Field(discriminator="kind"),
 ]
 
-Given = Literal["spots (r3dvs)", "vectors", "molecules (geometry)", "wells", "anything"]
+Given = Literal[
+    "spots (r3dvs)",
+    "images (density_image)",
+    "vectors",
+    "molecules (geometry)",
+    "wells",
+    "anything",
+]
 
 
-def reads(model: Spec) -> Given:
-    """What a model reads: spots, vectors, molecules or wells as they are, or nothing of them."""
+def reads(model: Spec) -> tuple[Given, ...]:
+    """What a model can read: voxels, vectors, molecules or wells as they are, or anything."""
     match model:
         case CNN3DSpec():
-            return "spots (r3dvs)"
+            return ("spots (r3dvs)", "images (density_image)")
         case KRRSpec() | MLPSpec():
-            return "vectors"
+            return ("vectors",)
         case GCNSpec() | QDFSpec():
-            return "molecules (geometry)"
+            return ("molecules (geometry)",)
         case HKMapSpec() | OrbitalFreeSpec():
-            return "wells"
-    return "anything"
+            return ("wells",)
+    return ("anything",)
 
 
 def gives(descriptor: Spec) -> Given:
@@ -51,6 +59,8 @@ def gives(descriptor: Spec) -> Given:
     match descriptor:
         case R3DVSSpec():
             return "spots (r3dvs)"
+        case ImageSpec():
+            return "images (density_image)"
         case GeometrySpec():
             return "molecules (geometry)"
         case SolvedWellsSpec():
@@ -119,7 +129,9 @@ def fit(pair: PairSpec, inputs: DescriptorSet, y: NDArray[np.float64], start: St
     """
     # torch is imported when a network is trained, not when the config is read.
     match pair.model, inputs:
-        case CNN3DSpec() as model, SpotSet() if isinstance(pair.descriptor, R3DVSSpec):
+        case CNN3DSpec() as model, (SpotSet() | ImageSet()) if isinstance(
+            pair.descriptor, VoxelsSpec
+        ):
             from rhoflow.models.cnn3d.fit import fit as fit_cnn3d
 
             return fit_cnn3d(model, pair.descriptor, inputs, y, start)
@@ -192,7 +204,7 @@ def kept_size(pair: PairSpec, arrays: Mapping[str, NDArray[Any]]) -> dict[str, i
         vector_length, numbers that its last layer reads, its descriptor; parameters.
     """
     weights = part(arrays, "weights")
-    inputs = part(arrays, "inputs")["mean"].size if reads(pair.model) == "vectors" else None
+    inputs = part(arrays, "inputs")["mean"].size if "vectors" in reads(pair.model) else None
     return {
         "input_length": inputs,
         "vector_length": restore(pair, arrays).vector_length,
