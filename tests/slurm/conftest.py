@@ -147,6 +147,12 @@ def rules_of_jobs(text: str) -> dict[str, str]:
     return dict(re.findall(pattern, text))
 
 
+def failures(text: str) -> str:
+    """What a run said of jobs that failed, with their logs."""
+    parts = re.findall(r"Error in rule.*?(?=\n\[|\Z)", text, re.DOTALL)
+    return "\n".join(parts)
+
+
 def same(one: Path, two: Path) -> None:
     """Both runs ended with the same tables and figures, byte by byte."""
     ours, theirs = _results(one), _results(two)

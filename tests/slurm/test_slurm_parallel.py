@@ -2,12 +2,22 @@
 
 import shutil
 import sys
+import warnings
 
 import pandas as pd
 import pytest
 import yaml
 
-from tests.slurm.conftest import MINI, ROOT, asked, local, on_slurm, rules_of_jobs, run
+from tests.slurm.conftest import (
+    MINI,
+    ROOT,
+    asked,
+    failures,
+    local,
+    on_slurm,
+    rules_of_jobs,
+    run,
+)
 from tests.vasp_runs import FAKE_VASP, make_potcars
 
 VASP = ROOT / "config" / "test" / "vasp.yaml"
@@ -49,8 +59,10 @@ def test_a_training_on_two_devices(cluster, computed, tmp_path):
     shutil.copytree(computed, here, copy_function=shutil.copy2)
     target = "results/predictions/tiny/r3dvs/band_gap_ev/0-0.parquet"
     text = run(on_slurm(computed, "--", target, config=config)).stderr
-    (job,) = [job for job, rule in rules_of_jobs(text).items() if rule == "model_train"]
-    assert asked(job)["TresPerNode"] == "gres:gpu:2"
+    jobs = [job for job, rule in rules_of_jobs(text).items() if rule == "model_train"]
+    assert {asked(job)["TresPerNode"] for job in jobs} == {"gres:gpu:2"}
+    if len(jobs) > 1:  # an overloaded machine loses a step's socket; the profile tries again
+        warnings.warn(f"submitted {len(jobs)} times:\n{failures(text)}", stacklevel=1)
     run(local(here, "--", target, config=config))
     shared = pd.read_parquet(computed / target)
     assert (computed / target).read_bytes() == (here / target).read_bytes()
