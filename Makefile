@@ -17,7 +17,7 @@ test: $(VENV)/.ready  ## Set up .venv if needed and run the tests; those that st
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slurm"
 
 slurm: $(VENV)/.ready  ## Tests on a real one-node Slurm, started and stopped as root (Debian: slurm-wlm slurmdbd munge mariadb-server).
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/slurm --durations=10
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/slurm --durations=10 --maxfail=3
 
 lint: $(VENV)/.ready  ## Linters, formatters and the type checker.
 	$(BIN)/ruff check
