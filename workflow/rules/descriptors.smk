@@ -123,6 +123,30 @@ rule composition_shard:
         "../../scripts/composition_shard.py"
 
 
+rule crystal_graph_shard:
+    """Atoms of one shard of structures with their neighbours."""
+    input:
+        structures=COMPUTED,
+    output:
+        graphs="results/descriptors/{descriptor}/{dataset}/{shard}.npz",
+    log:
+        "results/logs/crystal_graph_shard/{descriptor}/{dataset}/{shard}.log",
+    benchmark:
+        "results/benchmarks/crystal_graph_shard/{descriptor}/{dataset}/{shard}.tsv"
+    wildcard_constraints:
+        descriptor=of_kind("crystal_graph"),
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory_mb("crystal_graph_shard"),
+        runtime=minutes("crystal_graph_shard"),
+    params:
+        spec=descriptor_spec,
+    script:
+        "../../scripts/crystal_graph_shard.py"
+
+
 rule r3dvs_power_shard:
     """Rotation-invariant power spectra of the spots of one shard of densities."""
     input:

@@ -70,11 +70,13 @@ class Start:
         seeds: one network each; models without randomness are fitted once, whatever the seeds.
         checkpoints: gives the checkpoint of a training by a digest of all that decides it.
         extensive: (targets,) whether each target grows with the size of a molecule; empty: none.
+        targets: their names, for models that are asked for properties of what they predict.
     """
 
     seeds: tuple[int, ...] = (0,)
     checkpoints: "Callable[[str], Checkpoint] | None" = None
     extensive: tuple[bool, ...] = ()
+    targets: tuple[str, ...] = ()
 
     def checkpoint(
         self, specs: Sequence[Spec], inputs: DescriptorSet, y: NDArray[np.float64]

@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from rhoflow.descriptors.base import DescriptorSet, PairedSet, VectorSet
+from rhoflow.descriptors.fields import FieldSet, FieldsSpec
 from rhoflow.descriptors.geometry import GeometrySpec, MoleculeSet
+from rhoflow.descriptors.graph import CrystalGraphSpec, GraphSet
 from rhoflow.descriptors.image import ImageSet, ImageSpec
 from rhoflow.descriptors.r3dvs import R3DVSSpec, SpotSet
 from rhoflow.descriptors.registry import DescriptorSpec
@@ -18,6 +20,8 @@ from rhoflow.evaluation.classification import Answers, ClassificationSpec
 from rhoflow.models import mean, stacked
 from rhoflow.models.base import Fitted, Start, part
 from rhoflow.models.cnn3d.spec import CNN3DSpec, VoxelsSpec
+from rhoflow.models.field3d.spec import DensityOperatorSpec
+from rhoflow.models.graph.spec import GraphSpec
 from rhoflow.models.hk1d.spec import HKMapSpec, OrbitalFreeSpec
 from rhoflow.models.krr.spec import KRRSpec
 from rhoflow.models.mlp.spec import MLPSpec
@@ -26,13 +30,24 @@ from rhoflow.spec import Spec
 from rhoflow.wells import KCAL_PER_MOL_PER_HARTREE, WellSet
 
 ModelSpec = Annotated[
-    CNN3DSpec | GCNSpec | HKMapSpec | KRRSpec | MLPSpec | OrbitalFreeSpec | QDFSpec | mean.MeanSpec,
+    CNN3DSpec
+    | DensityOperatorSpec
+    | GCNSpec
+    | GraphSpec
+    | HKMapSpec
+    | KRRSpec
+    | MLPSpec
+    | OrbitalFreeSpec
+    | QDFSpec
+    | mean.MeanSpec,
     Field(discriminator="kind"),
 ]
 
 Given = Literal[
     "spots (r3dvs)",
     "images (density_image)",
+    "graphs (crystal_graph)",
+    "potentials and densities (fields)",
     "vectors",
     "molecules (geometry)",
     "wells",
@@ -41,10 +56,14 @@ Given = Literal[
 
 
 def reads(model: Spec) -> tuple[Given, ...]:
-    """What a model can read: voxels, vectors, molecules or wells as they are, or anything."""
+    """What a model can read: voxels, graphs, vectors, molecules or wells, or anything."""
     match model:
         case CNN3DSpec():
             return ("spots (r3dvs)", "images (density_image)")
+        case GraphSpec():
+            return ("graphs (crystal_graph)",)
+        case DensityOperatorSpec():
+            return ("potentials and densities (fields)",)
         case KRRSpec() | MLPSpec():
             return ("vectors",)
         case GCNSpec() | QDFSpec():
@@ -61,6 +80,10 @@ def gives(descriptor: Spec) -> Given:
             return "spots (r3dvs)"
         case ImageSpec():
             return "images (density_image)"
+        case CrystalGraphSpec():
+            return "graphs (crystal_graph)"
+        case FieldsSpec():
+            return "potentials and densities (fields)"
         case GeometrySpec():
             return "molecules (geometry)"
         case SolvedWellsSpec():
@@ -70,12 +93,19 @@ def gives(descriptor: Spec) -> Given:
 
 def is_random(model: Spec) -> bool:
     """True if two fits to the same data differ by their seed."""
-    return isinstance(model, CNN3DSpec | GCNSpec | MLPSpec | QDFSpec)
+    if isinstance(model, DensityOperatorSpec):
+        return model.operator != "none"
+    return isinstance(model, CNN3DSpec | GCNSpec | GraphSpec | MLPSpec | QDFSpec)
 
 
 def can_be_kept(model: Spec) -> bool:
     """True if its trained networks can be kept in a file and used again."""
-    return isinstance(model, GCNSpec | MLPSpec | QDFSpec)
+    return isinstance(model, DensityOperatorSpec | GCNSpec | MLPSpec | QDFSpec)
+
+
+def has_features(model: Spec) -> bool:
+    """True if what its kept networks' last layer reads can serve as a descriptor."""
+    return can_be_kept(model) and not isinstance(model, DensityOperatorSpec)
 
 
 class PairSpec(Spec):
@@ -135,6 +165,14 @@ def fit(pair: PairSpec, inputs: DescriptorSet, y: NDArray[np.float64], start: St
             from rhoflow.models.cnn3d.fit import fit as fit_cnn3d
 
             return fit_cnn3d(model, pair.descriptor, inputs, y, start)
+        case GraphSpec() as model, GraphSet() if isinstance(pair.descriptor, CrystalGraphSpec):
+            from rhoflow.models.graph.fit import fit as fit_graph
+
+            return fit_graph(model, pair.descriptor, inputs, y, start)
+        case DensityOperatorSpec() as model, FieldSet() if isinstance(pair.descriptor, FieldsSpec):
+            from rhoflow.models.field3d.fit import fit as fit_operator
+
+            return fit_operator(model, pair.descriptor, inputs, y, start)
         case KRRSpec() as model, VectorSet():
             from rhoflow.models.krr.fit import FittedKRR
 
@@ -181,6 +219,10 @@ def restore(pair: PairSpec, arrays: Mapping[str, NDArray[Any]]) -> Any:
         DataError: the arrays are those of other settings.
     """
     match pair.model:
+        case DensityOperatorSpec() as model:
+            from rhoflow.models.field3d.fit import restore as restore_operator
+
+            return restore_operator(model, arrays)
         case QDFSpec() as model:
             from rhoflow.models.qdf.fit import restore as restore_qdf
 
