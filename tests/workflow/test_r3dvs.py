@@ -24,6 +24,7 @@ FIGURES = {
     "r3dvs": ("concept", "architecture", "hartree", "learning_curves", "parity"),
     "rotations": ("classification",),
     "scans": ("scan",),
+    "tasks": ("score_table", "added_tasks", "task_similarity"),
 }
 
 pytestmark = pytest.mark.workflow
@@ -82,14 +83,16 @@ def test_every_arm_predicts_what_it_learns(results):
     assert table["y_pred"].notna().all()
     assert table["pose_std"].isna().all()
     # 2 sizes, 2 redraws and 3 test structures, and so many seeds.
-    seeds = {"voxels": 2, "fields": 2, "images": 2, "soap": 1, "dense": 2, "stack": 2}
+    seeds = dict.fromkeys(("voxels", "fields", "images", "graph", "dense", "stack"), 2) | {
+        "soap": 1
+    }
     learned = dict.fromkeys(seeds, TARGETS) | {"dense": TARGETS[1:], "stack": TARGETS[:1]}
     sizes = table.groupby(["arm", "target"]).size().to_dict()
     assert sizes == {
         (arm, target): n * 2 * 2 * 3 for arm, n in seeds.items() for target in learned[arm]
     }
     scores = pd.read_csv(results / "scores/r3dvs/scores.csv")
-    assert len(scores) == 2 * 10
+    assert len(scores) == 2 * 12
     assert (scores["n_redraws"] == 2).all()
     (claim,) = pd.read_csv(results / "scores/r3dvs/claims.csv").to_dict("records")
     assert (claim["verdict"], claim["study"]) == ("not testable", "r3dvs")
@@ -135,6 +138,29 @@ def test_a_scan_has_an_arm_for_every_value(results):
     assert sides[0].isdisjoint(sides[1])
 
 
+def test_targets_learned_beside_are_not_judged(results):
+    predicted = pd.read_parquet(results / "scores/tasks/predictions.parquet")
+    judged = predicted.groupby("arm")["target"].unique().map(set).to_dict()
+    assert judged == {
+        "alone": {"band_gap_ev"},
+        "alone__beside_cohesive_energy_ev_per_atom": {"band_gap_ev"},
+        "grouped": set(TARGETS),
+    }
+    changes = pd.read_parquet(results / "figures/tasks/added_tasks.parquet")
+    assert changes[["arm", "target", "beside"]].to_numpy().tolist() == [
+        ["alone", "band_gap_ev", "cohesive_energy_ev_per_atom"]
+    ]
+    assert np.isfinite(changes["change_percent"]).all()
+    table = pd.read_parquet(results / "figures/tasks/score_table.parquet")
+    assert sorted(zip(table["arm"], table["target"], strict=True)) == [
+        ("alone", "band_gap_ev"), ("grouped", "band_gap_ev"),
+        ("grouped", "cohesive_energy_ev_per_atom"), ("grouped", "mean"),
+    ]  # fmt: skip
+    (claim,) = pd.read_csv(results / "scores/tasks/claims.csv").to_dict("records")
+    assert claim["target"] == ", ".join(TARGETS)
+    assert claim["verdict"] == "not testable"
+
+
 def test_spots_carry_three_fields(results):
     with np.load(results / "descriptors/fields/oxides/0000.npz") as file:
         amplitude, offsets = file["amplitude"], file["offsets"]
@@ -165,7 +191,7 @@ def test_every_figure_and_table_is_in_the_report(results):
     for text in ("Voxels in miniature", "Originals recognised", "SOAP → R3DVS", "ZrO2"):
         assert text in report
     # Figures of the data set: funnel and known oxides.
-    assert report.count("data:image/svg+xml;base64,") == 7 + 2
+    assert report.count("data:image/svg+xml;base64,") == 10 + 2
     assert "http://" not in report.replace("http://www.w3.org", "")
 
 

@@ -7,11 +7,23 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
 
+from rhoflow.evaluation import paired
 from rhoflow.evaluation.metrics import KEYS, errors_by_redraw, scores
 from rhoflow.evaluation.protocol import Part
 from rhoflow.properties import TARGETS
 from rhoflow.spec import Spec
 
+# What the errors of a part are of, and what a run lacks that has none.
+TESTED_ON = {
+    "test": "",
+    "larger": ", tested on structures of more atoms",
+    "unseen": ", tested on elements that were not trained on",
+}
+NO_SUCH = {
+    "test": "structures",
+    "larger": "larger structures",
+    "unseen": "elements that were not trained on",
+}
 COLUMNS = ["study", "claim", "paper", "target", "verdict", "measured", "scale", "why"]
 
 
@@ -20,7 +32,17 @@ class ClaimSpec(Spec):
 
     claim: str = Field(description="What the paper says, in a sentence.")
     paper: str = Field(description="Where it says so.")
-    target: str = Field(description="Property that the claim is about (a target column).")
+    target: str | None = Field(
+        default=None,
+        description="Property that the claim is about (a target column); exactly one of `target` "
+        "and `targets` is given.",
+    )
+    targets: tuple[str, ...] | None = Field(
+        default=None,
+        min_length=2,
+        description="Several properties. With `than`: judged by the mean over them of ln(MAE of "
+        "the arm / MAE of the other), redraw by redraw. With `r2_at_least`: by the largest R².",
+    )
     arm: str = Field(description="Arm that the claim is about.")
     than: tuple[str, ...] = Field(
         default=(),
@@ -48,8 +70,8 @@ class ClaimSpec(Spec):
     )
     part: Part = Field(
         default="test",
-        description="What the errors are of: test structures like those trained on, or those of "
-        "more than the protocol's `train_max_atoms` atoms.",
+        description="What the errors are of: test structures like those trained on, those of more "
+        "than the protocol's `train_max_atoms` atoms, or those with one of its `unseen_elements`.",
     )
     min_train_size: int = Field(
         default=100, ge=1, description="Below this training size the claim is not testable."
@@ -66,7 +88,23 @@ class ClaimSpec(Spec):
             raise ValueError(f"relation: compares with the arms of `than`; {given[0]} has none")
         if self.arm in self.than:
             raise ValueError(f"arm '{self.arm}' is compared with itself: take it out of `than`")
+        if (self.target is None) == (self.targets is None):
+            raise ValueError("give target or targets, and not both")
+        if len(set(self.about)) < len(self.about):
+            raise ValueError("targets: a target is named twice; name each once")
+        if self.targets and self.at_most is not None:
+            raise ValueError("at_most: errors of several targets share no unit; give one target")
         return self
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """The target or targets that the claim is about."""
+        return self.targets or ((self.target,) if self.target else ())
+
+    @property
+    def names(self) -> str:
+        """The key that holds them."""
+        return "targets" if self.targets else "target"
 
 
 class AccuracyClaimSpec(Spec):
@@ -136,7 +174,7 @@ def _accuracy_row(
         known = claim.accuracy if claim.more_than is None else table[claim.more_than]
         gain = table[claim.replicas] - known
         mean, error = float(gain.mean()), float(gain.std(ddof=1)) / np.sqrt(len(gain))
-        z = _ratio(mean, error)
+        z = paired.in_errors(mean, error)
         enough = 0 if claim.more_than is None else 2  # a share is reached, an order must be clear
         verdict = "holds" if z >= enough else "does not hold" if z < -2 else "undecided"
         why = f"the difference is {_in_errors(z)}"
@@ -169,13 +207,9 @@ def judge(
     Returns:
         Columns study, claim, paper, target, verdict ("holds", "does not hold", "undecided",
         "not testable"), measured (MAE in the unit of the target, after R² where the claim is
-        about it), scale, why.
+        about it; of several targets mean R² and the change of the MAE in percent), scale, why.
     """
-    size = int(predictions["train_size"].max())
-    largest = predictions[predictions["train_size"] == size]
-    # The larger ones are no part of the pool that redraws share: see _difference.
-    tested = largest[largest["part"] == "test"].groupby("redraw")["material_id"].nunique()
-    n_test = int(tested.max())
+    largest, size, n_test = paired.at_largest(predictions)
     by_redraw = errors_by_redraw(largest).merge(scores(largest)[[*KEYS, "r2"]], on=KEYS)
     rows = [_row(claim, by_redraw, size, n_test, labels or {}) for claim in claims]
     return pd.DataFrame(rows, columns=COLUMNS).assign(study=study)
@@ -184,27 +218,65 @@ def judge(
 def _row(
     claim: ClaimSpec, by_redraw: pd.DataFrame, size: int, n_test: int, labels: Mapping[str, str]
 ) -> dict[str, str]:
-    chosen = by_redraw[(by_redraw["target"] == claim.target) & (by_redraw["part"] == claim.part)]
-    errors = chosen.pivot(index="redraw", columns="arm", values="mae")
+    chosen = by_redraw[by_redraw["target"].isin(claim.about) & (by_redraw["part"] == claim.part)]
+    errors = _errors(claim, chosen)
     if errors.empty:
-        measured, verdict, why = "", "not testable", "this run tested no larger structures"
+        measured, verdict, why = "", "not testable", f"this run tested no {NO_SUCH[claim.part]}"
     else:
-        r2 = float(chosen.loc[chosen["arm"] == claim.arm, "r2"].iloc[0])
-        verdict, why = _verdict(claim, errors, r2, size, n_test)
-        arms = (claim.arm, *claim.than)
-        measured = "MAE " + ", ".join(f"{labels.get(a, a)} {errors[a].mean():.3g}" for a in arms)
-        if claim.r2_at_least is not None:
-            measured = f"R² {labels.get(claim.arm, claim.arm)} {r2:.3g}, {measured}"
-    larger = "" if claim.part == "test" else ", tested on structures of more atoms"
+        r2 = chosen.drop_duplicates(["arm", "target"]).pivot(
+            index="target", columns="arm", values="r2"
+        )
+        largest = float(r2[claim.arm].max(skipna=False))
+        verdict, why = _verdict(claim, errors, largest, size, n_test)
+        measured = (_measured_of_several if claim.targets else _measured)(claim, errors, r2, labels)
+    larger = TESTED_ON[claim.part]
     return {
         "claim": claim.claim,
         "paper": claim.paper,
-        "target": claim.target,
+        "target": ", ".join(claim.about),
         "verdict": verdict,
         "measured": measured,
         "scale": f"{size} training structures, {len(errors)} redraws{larger}",
         "why": why,
     }
+
+
+def _errors(claim: ClaimSpec, chosen: pd.DataFrame) -> pd.DataFrame:
+    """MAE of every redraw and arm; of several targets the mean of the logarithms of theirs."""
+    if claim.targets is None:
+        return chosen.pivot(index="redraw", columns="arm", values="mae")
+    errors = chosen.pivot(index=["redraw", "target"], columns="arm", values="mae")
+    by_redraw = paired.logarithms(errors).groupby("redraw")
+    return by_redraw.agg(lambda values: values.mean(skipna=False))
+
+
+def _measured(
+    claim: ClaimSpec, errors: pd.DataFrame, r2: pd.DataFrame, labels: Mapping[str, str]
+) -> str:
+    """What was measured of one target."""
+    arms = (claim.arm, *claim.than)
+    text = "MAE " + ", ".join(f"{labels.get(a, a)} {errors[a].mean():.3g}" for a in arms)
+    if claim.r2_at_least is None:
+        return text
+    return f"R² {labels.get(claim.arm, claim.arm)} {r2[claim.arm].iloc[0]:.3g}, {text}"
+
+
+def _measured_of_several(
+    claim: ClaimSpec, errors: pd.DataFrame, r2: pd.DataFrame, labels: Mapping[str, str]
+) -> str:
+    """What was measured of several targets."""
+    name, own = labels.get(claim.arm, claim.arm), r2[claim.arm]
+    if claim.r2_at_least is not None:
+        best = TARGETS[str(own.idxmax())].label if own.notna().any() else "none"
+        return f"largest R² {name} {own.max():.3g} ({best}), mean R² {own.mean():.3g}"
+    arms = (claim.arm, *claim.than)
+    means = ", ".join(f"{labels.get(a, a)} {r2[a].mean():.3g}" for a in arms)
+    changes = [
+        f"{100 * np.expm1((errors[claim.arm] - errors[a]).mean()):+.1f} % against "
+        f"{labels.get(a, a)}"
+        for a in claim.than
+    ]
+    return f"mean R² {means}; MAE of {name} {', '.join(changes)}"
 
 
 def _verdict(
@@ -220,24 +292,31 @@ def _verdict(
     errors = errors[[claim.arm, *claim.than]].replace([np.inf, -np.inf], np.nan).dropna()
     if len(errors) < 3:
         return "undecided", f"{len(errors)} redraws leave the spread unknown"
-    if claim.at_most is not None:
-        margin = _difference(claim.at_most - errors[claim.arm], n_test / size)
+    if claim.at_most is not None and claim.target is not None:
+        margin = paired.difference(claim.at_most - errors[claim.arm], n_test / size)
         bound = f"{claim.at_most:g} {TARGETS[claim.target].unit}"
         return _judge_order([margin], 1, f"the difference from {bound}")
     differences = [
-        _difference(errors[other] - errors[claim.arm], n_test / size) for other in claim.than
+        paired.difference(errors[other] - errors[claim.arm], n_test / size) for other in claim.than
     ]
     if claim.relation == "equal":
-        tolerances = [claim.equal_within * errors[other].mean() for other in claim.than]
+        tolerances = [_tolerance(claim, errors[other]) for other in claim.than]
         return _judge_equal(differences, tolerances)
     return _judge_order(differences, 1 if claim.relation == "lower" else -1)
+
+
+def _tolerance(claim: ClaimSpec, errors: "pd.Series[float]") -> float:
+    """What counts as equal to another arm, in the unit of the errors."""
+    if claim.targets:  # logarithms
+        return float(np.log1p(claim.equal_within))
+    return claim.equal_within * float(errors.mean())
 
 
 def _judge_order(
     differences: list[tuple[float, float]], sign: int, which: str = "the closest difference"
 ) -> tuple[str, str]:
     """Two standard errors decide; the arm must win against every other."""
-    z = min(_ratio(sign * mean, error) for mean, error in differences)
+    z = min(paired.in_errors(sign * mean, error) for mean, error in differences)
     why = f"{which} is {_in_errors(z)}"
     if z > 2:
         return "holds", why
@@ -267,24 +346,5 @@ def _judge_equal(
     return "undecided", why
 
 
-def _difference(paired: "pd.Series[float]", test_share: float) -> tuple[float, float]:
-    """Mean of paired differences over redraws, and its standard error.
-
-    Redraws of one data set share most of their structures, so s/√n would be far too small: the
-    variance gets the correction of Nadeau and Bengio, Mach. Learn. 52, 239 (2003), s² (1/n +
-    n_test/n_train). Its n_test is that of the structures like those trained on, whatever the
-    errors are of: the correction is for what the training sets share.
-    """
-    spread = float(paired.std(ddof=1))
-    return float(paired.mean()), spread * np.sqrt(1 / len(paired) + test_share)
-
-
 def _in_errors(z: float) -> str:
     return "the same in every draw" if np.isinf(z) else f"{z:.1f} standard errors"
-
-
-def _ratio(mean: float, error: float) -> float:
-    """mean/error; equal differences in every redraw count as certain, none as undecided."""
-    if error > 1e-12 * abs(mean):
-        return mean / error
-    return float(np.copysign(np.inf, mean)) if mean else 0.0

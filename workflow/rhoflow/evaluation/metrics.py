@@ -56,6 +56,13 @@ def errors_by_redraw(predictions: pd.DataFrame) -> pd.DataFrame:
     return table.groupby([*KEYS, "redraw"], as_index=False, sort=False)["mae"].mean()
 
 
+def r2_by_redraw(predictions: pd.DataFrame) -> pd.DataFrame:
+    """R² of every redraw: columns study, arm, target, train_size, part, redraw, r2."""
+    groups = seed_mean(predictions).groupby([*KEYS, "redraw"], sort=False)
+    rows = [(*key, r2(g["y_true"].to_numpy(), g["y_pred"].to_numpy())) for key, g in groups]
+    return pd.DataFrame(rows, columns=pd.Index([*KEYS, "redraw", "r2"]))
+
+
 def scores(predictions: pd.DataFrame) -> pd.DataFrame:
     """Scores of every arm, target, training size and part.
 
