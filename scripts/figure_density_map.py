@@ -3,7 +3,7 @@
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rhoflow import io, tables
+from rhoflow import io, molecule_tables, tables
 from rhoflow.density.cube import to_text
 from rhoflow.descriptors.geometry import molecule_set
 from rhoflow.dft import pyscf
@@ -22,7 +22,7 @@ spec, inputs, output = snakemake.params.spec, snakemake.input, snakemake.output
 network = restore(PairSpec.model_validate(spec["pair"]), io.read_arrays(inputs.network)[0])
 settings = pyscf.SPEC.model_validate(spec["engine"])
 orbitals = read_orbitals(inputs.orbitals)
-molecules = tables.table_to_molecules(io.read_table(inputs.structures, tables.MOLECULES))
+molecules = molecule_tables.table_to_molecules(io.read_table(inputs.structures, tables.MOLECULES))
 splits = io.read_table(inputs.splits, tables.SPLITS)
 molecule = mapped_molecule(molecules, splits, orbitals, spec["material"])
 alone = molecule_set([molecule])

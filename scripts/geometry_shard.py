@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from rhoflow import io, tables
+from rhoflow import io, molecule_tables, tables
 from rhoflow.descriptors.geometry import molecule_set
 
 if TYPE_CHECKING:
@@ -13,5 +13,5 @@ if TYPE_CHECKING:
 io.start_log(snakemake.log[0])
 structures = io.read_table(snakemake.input.structures, tables.MOLECULES)
 rows = tables.shard_rows(structures, snakemake.wildcards.shard, snakemake.params.shard_size)
-molecules = molecule_set(tables.table_to_molecules(rows))
+molecules = molecule_set(molecule_tables.table_to_molecules(rows))
 io.write_geometry(snakemake.output.geometry, molecules, spec=snakemake.params.spec)

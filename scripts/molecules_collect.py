@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from rhoflow import io, tables
+from rhoflow import io, molecule_tables, tables
 from rhoflow.dft.molecules import molecule_targets
 from rhoflow.dft.targets import check_ok_fraction
 
@@ -20,7 +20,7 @@ atoms = io.read_table(snakemake.input.atoms, tables.ATOMS)
 check_ok_fraction(records, spec["min_ok_fraction"], snakemake.wildcards.dataset)
 compositions = {
     molecule.material_id: Counter(molecule.symbols)
-    for molecule in tables.table_to_molecules(structures)
+    for molecule in molecule_tables.table_to_molecules(structures)
 }
 table = molecule_targets(records, atoms, compositions)
 io.write_table(snakemake.output.records, records, tables.MOLECULE_RECORDS, spec=spec)

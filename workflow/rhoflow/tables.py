@@ -1,6 +1,6 @@
 """Tables that flow between stages: column names with units, Arrow schemas, conversions."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rhoflow.crystal import Crystal
-from rhoflow.molecule import Molecule
 from rhoflow.properties import TARGETS
 from rhoflow.wells import KCAL_PER_MOL_PER_HARTREE, WellSet
 
@@ -152,9 +151,42 @@ ATOMS = pa.schema(
     ]
 )
 
+# Spherical densities of free atoms: Fourier transforms (electrons) at 0, step, 2 step, … 1/Å.
+ATOM_DENSITIES = pa.schema(
+    [
+        pa.field("element", pa.string(), nullable=False),
+        *(pa.field(n, pa.float64()) for n in ("n_valence_electrons", "step_per_angstrom")),
+        pa.field("form_factor", pa.list_(pa.float64())),
+    ]
+)
+
+# Densities that a map predicts for structures that it was not trained on.
+PREDICTED_DENSITIES = pa.schema(
+    [
+        pa.field("material_id", pa.string(), nullable=False),
+        pa.field("part", pa.string(), nullable=False),
+        pa.field("flag", pa.string()),
+        pa.field("density_error_percent", pa.float64()),
+        pa.field("electrons_per_atom", pa.float64()),
+        pa.field("hartree_energy_ev_per_atom", pa.float64()),
+        pa.field("negative_percent", pa.float64()),
+    ]
+)
+
+# Self-consistent runs from given densities.
+START_RUNS = pa.schema(
+    [
+        *(pa.field(n, pa.string(), nullable=False) for n in ("material_id", "start", "status")),
+        pa.field("reason", pa.string()),
+        pa.field("iterations", pa.int32()),
+        *(pa.field(n, pa.float64()) for n in ("total_energy_ev", "seconds")),
+    ]
+)
+
 # What an archive holds. A shard that lacks a column was written before there was such a column:
 # only those of ARCHIVE_NEEDS must be there.
 ARCHIVE_ATOMS = "atoms.parquet"
+ARCHIVE_ATOM_DENSITIES = "atom_densities.parquet"
 ARCHIVE_NEEDS = ("material_id", "status", "lattice_angstrom", "symbols", "frac_coords")
 ARCHIVE = pa.schema(
     [*STRUCTURES, *[f for f in DFT_RECORDS if f.name not in ("material_id", "n_atoms")]]
@@ -299,59 +331,6 @@ def table_to_crystals(table: pd.DataFrame) -> list[Crystal]:
             origin=row["origin"] if isinstance(row["origin"], str) else None,
         )
         for row in table.to_dict("records")
-    ]
-
-
-def molecules_to_table(
-    molecules: Sequence[Molecule],
-    *,
-    source: str,
-    source_ids: Iterable[str],
-    known: Sequence[Mapping[str, float]],
-) -> pd.DataFrame:
-    """Rows of ``MOLECULES``, one a molecule, in the given order.
-
-    Args:
-        molecules: any.
-        source: kind of their source.
-        source_ids: their names there.
-        known: of each, those of ``KNOWN_PROPERTIES`` that the source tells.
-    """
-    columns = {
-        "material_id": [m.material_id for m in molecules],
-        "formula": [m.formula for m in molecules],
-        "n_atoms": [m.n_atoms for m in molecules],
-        "symbols": [list(m.symbols) for m in molecules],
-        "positions_angstrom": [np.ravel(m.positions) for m in molecules],
-        "charge": [m.charge for m in molecules],
-        "smiles": [m.smiles for m in molecules],
-        "source": source,
-        "source_id": list(source_ids),
-        **{f"known_{n}": [k.get(n, np.nan) for k in known] for n in KNOWN_PROPERTIES},
-    }
-    return pd.DataFrame(columns, columns=MOLECULES.names)
-
-
-def table_to_molecules(table: pd.DataFrame) -> list[Molecule]:
-    """The molecules of a ``MOLECULES`` table, in its order."""
-    return [
-        Molecule(
-            material_id=str(row["material_id"]),
-            symbols=tuple(str(s) for s in row["symbols"]),
-            positions=np.asarray(row["positions_angstrom"], dtype=float).reshape(-1, 3),
-            charge=int(row["charge"]),
-            smiles=row["smiles"] if isinstance(row["smiles"], str) else None,
-        )
-        for row in table.to_dict("records")
-    ]
-
-
-def known_properties(table: pd.DataFrame) -> list[dict[str, float]]:
-    """Of each molecule of a ``MOLECULES`` table, the properties that its source told."""
-    columns = {name: table[f"known_{name}"].to_numpy(dtype=float) for name in KNOWN_PROPERTIES}
-    return [
-        {name: float(values[i]) for name, values in columns.items() if not np.isnan(values[i])}
-        for i in range(len(table))
     ]
 
 

@@ -136,23 +136,23 @@ def _in_blocks(density: Density, points: NDArray[np.float64]) -> NDArray[np.floa
 # Cube files --------------------------------------------------------------------------------
 
 
-def to_text(cube: Cube, title: str) -> str:
+def to_text(cube: Cube, title: str, values_are: str = "means over voxels") -> str:
     """A cube file: two lines of comment that state the integral, atoms, and six values a line."""
     n1, n2, n3 = cube.grid.shape
     values = cube.values.reshape(n1 * n2, n3) * Bohr**3
     # An exponent of three digits would touch the number beside it.
     values = np.where(np.abs(values) < 1e-99, 0, values)
     rows = ["".join(_row(row)) for row in values.tolist()]
-    return "".join([*_header(cube, title), *rows])
+    return "".join([*_header(cube, title, values_are), *rows])
 
 
-def _header(cube: Cube, title: str) -> list[str]:
+def _header(cube: Cube, title: str, values_are: str) -> list[str]:
     """All lines above the values."""
     molecule, grid = cube.molecule, cube.grid
     atoms = zip(molecule.numbers.tolist(), molecule.positions / Bohr, strict=True)
     return [
         f"{' '.join(title.split())}\n",
-        f"electron density in e/bohr^3, means over voxels; integral {cube.n_electrons:.6f} e\n",
+        f"electron density in e/bohr^3, {values_are}; integral {cube.n_electrons:.6f} e\n",
         _line(molecule.n_atoms, grid.origin / Bohr),
         *(_line(n, step / Bohr) for n, step in zip(grid.shape, grid.steps, strict=True)),
         *(_line(z, [float(z), *position]) for z, position in atoms),

@@ -2,7 +2,8 @@
 
 An archive is a folder that the rules ``archive_shard`` and ``archive_atoms`` wrote: for each shard
 a table (``tables.ARCHIVE``) beside the spectra of its densities and potentials, and the isolated
-atoms. Nothing is computed; the records keep the engine and version that made them.
+atoms with their densities. Nothing is computed; the records keep the engine and version that made
+them.
 """
 
 from functools import cache

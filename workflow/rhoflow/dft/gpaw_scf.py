@@ -139,6 +139,15 @@ def converge(
 
     ``factor`` loosens the convergence criteria of the spec.
     """
+    atoms, calculator = prepare(crystal, spec, mesh, log, factor)
+    atoms.get_potential_energy()
+    return calculator
+
+
+def prepare(
+    crystal: Crystal, spec: GPAWSpec, mesh: tuple[int, ...], log: TextIO, factor: float = 1.0
+) -> tuple[Atoms, ASECalculator]:
+    """One crystal as atoms with their calculator, which has not run yet."""
     atoms = standard_atoms(crystal)
     if spec.spin_polarised:
         atoms.set_initial_magnetic_moments(
@@ -147,8 +156,7 @@ def converge(
     kpoints = {"size": mesh, "gamma": True}
     criteria = convergence(spec, factor)
     atoms.calc = GPAW(**parameters(crystal, spec), kpts=kpoints, convergence=criteria, txt=log)
-    atoms.get_potential_energy()
-    return atoms.calc
+    return atoms, atoms.calc
 
 
 def standard_atoms(crystal: Crystal) -> Atoms:

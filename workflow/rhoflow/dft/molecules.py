@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from rhoflow import tables
+from rhoflow import molecule_tables, tables
 from rhoflow.dft.base import EngineSpec, load_molecule_engine, molecule_to_json
 from rhoflow.dft.jobs import Job, digest, run_jobs
 from rhoflow.dft.shard import to_table
@@ -97,7 +97,7 @@ def molecule_jobs(table: pd.DataFrame, spec: EngineSpec) -> list[Job]:
     kind = str(settings["kind"])
     engine = load_molecule_engine(kind)
     made_with = {"spec": settings, "engine_version": engine.version()}
-    molecules = tables.table_to_molecules(table)
+    molecules = molecule_tables.table_to_molecules(table)
     return [
         Job(
             digest=digest({**engine.molecule_identity(molecule, spec, known), **made_with}),
@@ -112,7 +112,7 @@ def molecule_jobs(table: pd.DataFrame, spec: EngineSpec) -> list[Job]:
             in_process=engine.IN_PROCESS,
             several=engine.SEVERAL_A_PROCESS,
         )
-        for molecule, known in zip(molecules, tables.known_properties(table), strict=True)
+        for molecule, known in zip(molecules, molecule_tables.known_properties(table), strict=True)
     ]
 
 

@@ -135,10 +135,14 @@ def _polarizability(field: Any, spec: PySCFSpec) -> float:
     return float(diagonal.mean() * Bohr**3)
 
 
-def density(
-    molecule: Molecule, spec: PySCFSpec, occupied: NDArray[np.floating], points: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """(n,) e/Å³ at (n, 3) points in Å: twice the sum of the squares of the occupied orbitals."""
+def of_orbitals(
+    molecule: Molecule, spec: PySCFSpec, occupied: NDArray[np.floating]
+) -> tuple[gto.Mole, NDArray[np.float64]]:
+    """The molecule in its basis, and the (n_ao, n_occ) coefficients of its occupied orbitals.
+
+    Raises:
+        DataError: the orbitals are not of this molecule and basis.
+    """
     mole = _gaussians(molecule, spec, None)
     if occupied.shape != (mole.nao, molecule.n_electrons // 2):
         raise DataError(
@@ -146,7 +150,14 @@ def density(
             f"({mole.nao}, {molecule.n_electrons // 2}) for {spec.basis}; use the orbitals and the "
             "settings of one calculation"
         )
-    coefficients = occupied.astype(np.float64)
+    return mole, occupied.astype(np.float64)
+
+
+def density(
+    molecule: Molecule, spec: PySCFSpec, occupied: NDArray[np.floating], points: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(n,) e/Å³ at (n, 3) points in Å: twice the sum of the squares of the occupied orbitals."""
+    mole, coefficients = of_orbitals(molecule, spec, occupied)
     values = np.empty(len(points))
     for begin in range(0, len(points), _CHUNK):
         part = slice(begin, begin + _CHUNK)
@@ -162,9 +173,15 @@ def atom(element: str, spec: PySCFSpec, log_path: Path) -> float:
         NotConvergedError: not self-consistent after ``spec.max_cycles``.
         DataError: an element without functions.
     """
+    with log_path.open("w", encoding="utf-8") as log:
+        return float(solved_atom(element, spec, log).e_tot * Ha)
+
+
+def solved_atom(element: str, spec: PySCFSpec, log: TextIO | None) -> Any:
+    """PySCF's self-consistent field of that atom at the origin; errors as for ``atom``."""
     number = chemical_symbols.index(element)
     spin = round(float(ground_state_magnetic_moments[number]))
     molecule = Molecule(element, (element,), np.zeros((1, 3)))
-    with log_path.open("w", encoding="utf-8") as log:
-        field = _mean_field(_gaussians(molecule, spec, log, spin), spec)
-        return _solve(field, spec) * Ha
+    field = _mean_field(_gaussians(molecule, spec, log, spin), spec)
+    _solve(field, spec)
+    return field

@@ -2,10 +2,11 @@
 
 The job file holds ``engine``, ``spec``, ``log`` (path of the engine's own text), ``folder``
 (where the results go), ``stop_with_parent``, and one of ``crystal``, ``molecule`` (with what is
-``known`` of it) and ``element``. The results are ``arrays.npz`` and then ``result.json``, whose
-presence says that the job is done. With ``several`` the process then waits for further job files,
-whose names come as lines on its stdin, until that is closed. The parent pins the threads in the
-environment, before this process loads numpy. The engine-free part imports neither pandas nor
+``known`` of it) and ``element``; beside a crystal may stand ``start``, the file of a density to
+begin from, or null for superposed atoms. The results are ``arrays.npz`` and then ``result.json``,
+whose presence says that the job is done. With ``several`` the process then waits for further job
+files, whose names come as lines on its stdin, until that is closed. The parent pins the threads in
+the environment, before this process loads numpy. The engine-free part imports neither pandas nor
 pymatgen: for small cells the imports are much of the time.
 """
 
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rhoflow.crystal import Crystal
 from rhoflow.density.spectrum import Spectrum
 from rhoflow.dft.base import (
     MoleculeResult,
@@ -59,9 +61,19 @@ def run(job: dict[str, Any]) -> Finished:
     log_path = Path(job["log"])
     if "element" in job:
         return Finished(engine.atomic_reference(job["element"], spec, log_path), {})
-    result = engine.calculate(crystal_from_json(job["crystal"]), spec, log_path)
-    crystal = None if result.crystal is None else crystal_to_json(result.crystal)
-    return Finished(result.record, _arrays(result), crystal, result.cost)
+    crystal = crystal_from_json(job["crystal"])
+    if "start" in job:
+        return _run_start(crystal, spec, job["start"], log_path)
+    result = engine.calculate(crystal, spec, log_path)
+    computed = None if result.crystal is None else crystal_to_json(result.crystal)
+    return Finished(result.record, _arrays(result), computed, result.cost)
+
+
+def _run_start(crystal: Crystal, spec: Any, path: str | None, log_path: Path) -> Finished:
+    from rhoflow.dft.start import read_start, run_start
+
+    start = None if path is None else read_start(Path(path))
+    return Finished(run_start(crystal, spec, start, log_path), {})
 
 
 def _run_molecule(job: dict[str, Any]) -> Finished:

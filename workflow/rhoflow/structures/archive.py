@@ -29,6 +29,9 @@ from rhoflow.structures.reading import (
     symbol_of,
 )
 
+# Tables beside the shards.
+OF_ATOMS = (tables.ARCHIVE_ATOMS, tables.ARCHIVE_ATOM_DENSITIES)
+
 
 class ArchiveSource(Spec):
     """Structures of an archive of finished calculations."""
@@ -116,9 +119,7 @@ def archive_shards(spec: ArchiveSource) -> list[Path]:
         ConfigError: the folder is missing or holds none.
     """
     folder = user_path(spec.path, "archive")
-    found = sorted(
-        p for p in folder.glob("*.parquet") if p.name != tables.ARCHIVE_ATOMS and p.is_file()
-    )
+    found = sorted(p for p in folder.glob("*.parquet") if p.name not in OF_ATOMS and p.is_file())
     if not found:
         raise ConfigError(
             f"archive: '{folder}' holds no shard of an archive (0000.parquet ...); set the path to "
@@ -142,7 +143,7 @@ def archive_fingerprint(spec: ArchiveSource) -> str:
     """
     told = hashlib.sha256()
     shards = archive_shards(spec)
-    atoms = [p for p in shards[0].parent.glob(tables.ARCHIVE_ATOMS) if p.is_file()]
+    atoms = [p for name in OF_ATOMS if (p := shards[0].with_name(name)).is_file()]
     for path in [*shards, *atoms]:
         told.update(os.fsencode(path.name) + b"\0" + path.read_bytes())
     for path in sorted(shards[0].parent.glob("*.npz")):

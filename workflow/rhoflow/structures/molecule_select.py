@@ -13,7 +13,7 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import Field, field_validator, model_validator
 
-from rhoflow import tables
+from rhoflow import molecule_tables
 from rhoflow.crystal import known_elements
 from rhoflow.errors import DataError
 from rhoflow.molecule import Molecule
@@ -152,7 +152,7 @@ def select_molecules(
         fallen = ((r.source_id, r.step, r.reason) for r in rejections)
         raise DataError(too_few(len(ranked), bound, source, funnel, fallen))
     drawn = ranked[: spec.size]
-    structures = tables.molecules_to_table(
+    structures = molecule_tables.molecules_to_table(
         _named(drawn),
         source=source,
         source_ids=[s.source_id for s in drawn],
