@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from rhoflow import io, tables
+from rhoflow.crystal import elements_of
 from rhoflow.evaluation.protocol import LearningCurveSpec
 from rhoflow.evaluation.splits import draw
 
@@ -28,5 +29,6 @@ splits = draw(
     study=snakemake.wildcards.study,
     groups=formulas if spec.keep_together == "formula" else None,
     sizes=sizes,
+    elements={name: elements_of(formula) for name, formula in formulas.items()},
 )
 io.write_table(snakemake.output.splits, splits, tables.SPLITS, spec=params)

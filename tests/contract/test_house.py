@@ -18,6 +18,7 @@ PACKAGE = ROOT / "workflow" / "rhoflow"
 # From the ground up; a module imports from lower floors or from its own room.
 FLOORS = [
     {
+        "arms",
         "config_errors",
         "crystal",
         "density",
@@ -32,7 +33,7 @@ FLOORS = [
         "wells",
     },
     {"descriptors", "tables", "vasp"},
-    {"io"},
+    {"io", "molecule_tables"},
     {"checkpoints", "dft", "figures", "models", "structures"},
     {"costs", "jobs", "status", "study"},
     {"datasets"},

@@ -8,12 +8,12 @@ import pytest
 import yaml
 from pydantic import TypeAdapter
 
+from rhoflow.arms import ArmSpec
 from rhoflow.dft.registry import EngineSpec
 from rhoflow.structures.molecule_select import MoleculeSelectionSpec
 from rhoflow.structures.molecule_sources import MoleculeSourceSpec
 from rhoflow.structures.select import SelectionSpec
 from rhoflow.structures.sources import SourceSpec
-from rhoflow.study import ArmSpec
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)

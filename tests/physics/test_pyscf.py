@@ -6,7 +6,7 @@ from ase.build import molecule as g2
 from ase.units import Bohr, Ha
 from scipy.spatial.transform import Rotation
 
-from rhoflow import tables
+from rhoflow import molecule_tables
 from rhoflow.dft.atoms import run_atoms
 from rhoflow.dft.molecules import molecule_targets, run_molecules
 from rhoflow.dft.pyscf import PySCFSpec, atomic_reference, calculate_molecule, density
@@ -37,7 +37,7 @@ def calculate(molecule, tmp_path, spec=SPEC):
 
 
 def table(*molecules):
-    return tables.molecules_to_table(
+    return molecule_tables.molecules_to_table(
         molecules,
         source="g2",
         source_ids=[m.material_id for m in molecules],
@@ -73,7 +73,7 @@ def test_energies_against_an_independent_run(shard, atoms, name, atomization, ho
     rows, _, result = shard
     compositions = {
         m.material_id: {s: m.symbols.count(s) for s in m.symbols if s != "Au"}
-        for m in tables.table_to_molecules(rows)
+        for m in molecule_tables.table_to_molecules(rows)
     }
     found = molecule_targets(result.records, atoms, compositions).set_index("material_id").loc[name]
     assert found.atomization_energy_ev == pytest.approx(atomization, abs=0.01)

@@ -66,7 +66,7 @@ def test_what_a_source_knows_costs_next_to_nothing():
 
 
 def fit_of(model: QDFSpec | GCNSpec) -> fits.Fit:
-    return fits.Fit(GeometrySpec(), model, n=100, targets=1, seeds=1, spots=0.0)
+    return fits.Fit(GeometrySpec(), model, n=100, targets=1, seeds=1, volume=0.0)
 
 
 def test_operations_of_a_field_are_about_torchs_own(monkeypatch):

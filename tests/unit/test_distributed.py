@@ -127,6 +127,7 @@ def test_the_gradient_is_that_of_the_mean_over_the_global_batch(pair, case):
         "qdf, last batch of 1",
         "qdf, all switches",
         "gcn, last batch of 1",
+        "graph, last batch of 1",
     ],
 )
 def test_two_processes_train_as_one_at_equal_global_batch(pair, case):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ase.build import molecule as g2
 
-from rhoflow import io, tables
+from rhoflow import io, molecule_tables
 from rhoflow.descriptors.geometry import GeometrySpec, molecule_set
 from rhoflow.molecule import Molecule
 
@@ -30,13 +30,15 @@ def test_electrons_count_the_charge():
 def test_tables_give_molecules_back():
     molecules = [named(n) for n in NAMES]
     known = [{"homo_ev": -7.0}, *({} for _ in NAMES[1:])]
-    table = tables.molecules_to_table(molecules, source="made", source_ids=NAMES, known=known)
-    for before, after in zip(molecules, tables.table_to_molecules(table), strict=True):
+    table = molecule_tables.molecules_to_table(
+        molecules, source="made", source_ids=NAMES, known=known
+    )
+    for before, after in zip(molecules, molecule_tables.table_to_molecules(table), strict=True):
         assert (after.material_id, after.symbols, after.charge, after.smiles) == (
             before.material_id, before.symbols, before.charge, before.smiles,
         )  # fmt: skip
         np.testing.assert_array_equal(after.positions, before.positions)
-    assert tables.known_properties(table) == known
+    assert molecule_tables.known_properties(table) == known
 
 
 def test_sets_are_taken_apart_and_written(tmp_path):

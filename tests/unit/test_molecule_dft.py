@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from rhoflow import io, processes, tables
+from rhoflow import io, molecule_tables, processes, tables
 from rhoflow.dft import jobs, pyscf
 from rhoflow.dft.atoms import run_atoms
 from rhoflow.dft.base import (
@@ -35,7 +35,7 @@ def molecule(name, symbols="OHH", positions=WATER, **more):
 
 
 def table(*molecules, known=None):
-    return tables.molecules_to_table(
+    return molecule_tables.molecules_to_table(
         molecules,
         source="test",
         source_ids=[m.material_id for m in molecules],

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 from scipy.spatial.transform import Rotation
 
-from rhoflow import tables
+from rhoflow import molecule_tables
 from rhoflow.errors import DataError
 from rhoflow.molecule import Molecule
 from rhoflow.structures.funnel import DISTANCES, DISTINCT, READABLE, SAMPLE
@@ -99,7 +99,7 @@ def test_rows_hold_what_was_read():
     assert row.formula == "H2O"
     assert row.known_homo_ev == -7.0
     assert np.isnan(row.known_lumo_ev)
-    (back,) = tables.table_to_molecules(result.structures)
+    (back,) = molecule_tables.table_to_molecules(result.structures)
     assert np.array_equal(back.positions, WATER)
     assert back.smiles == "O"
 

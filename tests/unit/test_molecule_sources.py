@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from pymatgen.core import Lattice, Structure
 
-from rhoflow import io, tables
+from rhoflow import io, molecule_tables, tables
 from rhoflow.errors import ConfigError, DataError
 from rhoflow.molecule import Molecule
 from rhoflow.structures.candidates import ONE_ENTRY
@@ -75,7 +75,7 @@ def test_a_table_with_charge_smiles_and_known_properties(tmp_path):
 
 def test_a_table_that_rhoflow_wrote_is_read_again(tmp_path):
     molecules = [Molecule("w", ("O", "H", "H"), np.array(WATER), -2, "O")]
-    written = tables.molecules_to_table(
+    written = molecule_tables.molecules_to_table(
         molecules, source="x", source_ids=["a"], known=[{"homo_ev": 1.0}]
     )
     io.write_table(tmp_path / "m.parquet", written, tables.MOLECULES)

@@ -197,7 +197,7 @@ BAD = [
     ({f"{STUDY}.claims": [{**NUMBER, "arm": "stac"}]}, r"0\.arm: unknown name 'stac'; did you"),
     ({f"{STUDY}.claims": [{**NUMBER, "part": "larger"}]}, r"larger .* need protocol\.train_max"),
     ({f"{STUDY}.claims": [{**NUMBER, "relation": "equal"}]}, r"relation: .*; at_most has none"),
-    ({f"{ARMS}.dense.learns": "both"}, r"dense\.learns: got 'both'; input should be 'each' or"),
+    ({f"{ARMS}.dense.learns": "both"}, r"dense\.learns: got 'both'; input should be 'each', 't"),
     (
         {f"{ARMS}.dense.scanned": {"arm": "soap", "key": "model.ridge", "value": 1}},
         r"arms\.dense: scanned: is set by `vary`",
@@ -302,7 +302,7 @@ def test_the_trainings_of_an_arm(raw):
 
 def test_a_family_is_a_study_with_all_that_belongs_to_it(raw):
     config = load(raw)
-    assert config.family("r3dvs") == ("r3dvs", "rotations", "scans")
+    assert config.family("r3dvs") == ("r3dvs", "rotations", "scans", "tasks")
     assert config.family("scans") == ("scans",)
     nested = load(
         put(raw, {f"{STUDY}.includes": ["scans"], "studies.scans.includes": ["rotations", "r3dvs"]})

@@ -88,3 +88,16 @@ def test_an_archive_gives_back_what_was_computed_and_a_live_run_agrees(tmp_path)
     with np.load(second / "density/kept/0000.potential.npz", allow_pickle=False) as file:
         assert len(file["material_id"]) == 2
     assert "Nothing to be done" in run(tmp_path / "second", taken(archive))
+
+
+def test_free_atoms_are_packed_with_an_archive_and_taken_from_one(tmp_path):
+    run(tmp_path / "first", COMPUTED, "results/archives/mini/atom_densities.parquet")
+    packed = tmp_path / "first/results/archives/mini/atom_densities.parquet"
+    made = pd.read_parquet(packed).set_index("element")
+    assert list(made["n_valence_electrons"]) == pytest.approx([10, 10, 6])  # Ca, Mg, O
+    settings = taken(ROOT / "resources" / "oxides")
+    run(tmp_path / "second", settings, "results/dft/kept/atom_densities.parquet")
+    kept = pd.read_parquet(tmp_path / "second/results/dft/kept/atom_densities.parquet")
+    oxygen = kept.set_index("element").loc["O", "form_factor"]
+    # Neither cutoff nor k-points touch a free atom.
+    np.testing.assert_allclose(oxygen, made.loc["O", "form_factor"], atol=1e-9)

@@ -11,34 +11,34 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
+from rhoflow.arms import TOGETHER, ArmSpec, Name, task_problems
 from rhoflow.config_errors import explain
 from rhoflow.datasets import AnySet, DatasetSpec, MoleculesSpec, engine_problems
 from rhoflow.density.store import DensitySpec
+from rhoflow.descriptors.fields import FieldsSpec
 from rhoflow.descriptors.image import ImageSpec
 from rhoflow.descriptors.pretrained import PretrainedSpec
 from rhoflow.descriptors.r3dvs import R3DVSSpec
 from rhoflow.descriptors.r3dvs_power import R3DVSPowerSpec
-from rhoflow.descriptors.registry import DescriptorSpec, OfMolecules, OfWells
+from rhoflow.descriptors.registry import DescriptorSpec, made_of
 from rhoflow.dft.registry import EngineSpec
 from rhoflow.errors import ConfigError, did_you_mean
 from rhoflow.models.base import devices
 from rhoflow.models.cnn3d.spec import CNN3DSpec
-from rhoflow.models.registry import ModelSpec, can_be_kept, gives, is_random, reads
+from rhoflow.models.registry import ModelSpec, can_be_kept, gives, has_features, is_random, reads
 from rhoflow.properties import TARGETS
 from rhoflow.spec import Spec
 from rhoflow.study import (
     NEEDS_VOXELS,
-    ArmSpec,
     ComparisonSpec,
-    Name,
     StudySpec,
+    maps_problems,
     wells_problems,
     with_scans,
 )
 from rhoflow.wells import WellsSpec
 
 RESERVED = ("all", "studies", "done")
-TOGETHER = "together"
 HOLDS = {"datasets": "crystals", "molecules": "molecules", "wells": "wells"}
 
 
@@ -119,13 +119,15 @@ class WorkflowConfig(Spec):
                 yield from _known(f"{at}.model", spec.model, self.models)
                 if spec.residual_of is not None:
                     yield from _known(f"{at}.residual_of", spec.residual_of, study.arms)
-                for target in spec.targets or ():
-                    yield from _known(f"{at}.targets", target, study.targets)
+                for key, named in spec.named_targets():
+                    for target in named:
+                        yield from _known(f"{at}.{key}", target, study.targets)
             for i, stated in enumerate(study.accuracy_claims):
                 yield from _known(f"{here}.accuracy_claims.{i}.arm", stated.arm, study.arms)
             for i, claim in enumerate(study.claims):
                 at = f"{here}.claims.{i}"
-                yield from _known(f"{at}.target", claim.target, study.targets)
+                for target in claim.about:
+                    yield from _known(f"{at}.{claim.names}", target, study.targets)
                 yield from _known(f"{at}.arm", claim.arm, study.arms)
                 for arm in claim.than:
                     yield from _known(f"{at}.than", arm, study.arms)
@@ -141,15 +143,23 @@ class WorkflowConfig(Spec):
         yield from self._figure_problems(name, study)
         held, densities = self.wells.get(study.dataset), self.arms_with_densities(name)
         yield from wells_problems(f"studies.{name}", study, held, densities)
+        shown = self.fields_of(name)
+        fields = {arm: self.descriptors[study.arms[arm].descriptor] for arm in shown}
+        data = self.molecules.get(study.dataset)
+        engine = None if data is None else self.engines[data.engine].kind
+        yield from maps_problems(f"studies.{name}", study, fields, self.kept_maps(name), engine)
         for i, claim in enumerate(study.claims):
             for arm in (claim.arm, *claim.than):
-                if claim.target not in (study.arms[arm].targets or study.targets):
-                    yield f"studies.{name}.claims.{i}: arm '{arm}' does not learn {claim.target}"
+                for target in claim.about:
+                    if target not in study.arms[arm].judged(study.targets):
+                        yield f"studies.{name}.claims.{i}: arm '{arm}' does not learn {target}"
         for arm, spec in study.arms.items():
             yield from self._arm_problems(f"studies.{name}.arms.{arm}", study, arm, spec)
 
     def _arm_problems(self, here: str, study: StudySpec, arm: str, spec: ArmSpec) -> Iterable[str]:
         """What of an arm does not fit together, or does not fit its study."""
+        networks = any(is_random(model) for model in self.models_of(study, arm))
+        yield from task_problems(here, spec, study.targets, networks=networks)
         if study.protocol.kind == "classification" and spec.residual_of:
             yield f"{here}.residual_of: classes have no residual"
         if spec.residual_of and study.arms[spec.residual_of].residual_of:
@@ -170,18 +180,16 @@ class WorkflowConfig(Spec):
             )
         if spec.residual_of and "wells" in wanted:
             yield f"{here}.residual_of: {model.kind} learns energies, not the errors of another arm"
-        held, meant = HOLDS[self.section(study.dataset).partition(".")[0]], "crystals"
-        if isinstance(descriptor, OfMolecules | OfWells):
-            meant = "molecules" if isinstance(descriptor, OfMolecules) else "wells"
-        if held != meant:
+        held, meant = HOLDS[self.section(study.dataset).partition(".")[0]], made_of(descriptor)
+        if held not in meant:
             yield (
-                f"{here}: descriptor '{spec.descriptor}' ({descriptor.kind}) is one of {meant}, "
-                f"but '{study.dataset}' holds {held}"
+                f"{here}: descriptor '{spec.descriptor}' ({descriptor.kind}) is one of "
+                f"{' or '.join(meant)}, but '{study.dataset}' holds {held}"
             )
-        if spec.keep and (not can_be_kept(model) or spec.residual_of or spec.learns == "each"):
+        if spec.keep and (not can_be_kept(model) or spec.residual_of or spec.learns != "together"):
             yield (
-                f"{here}.keep: expected an mlp, a qdf or a gcn that learns all its targets "
-                "together, and no residual"
+                f"{here}.keep: expected an mlp, a qdf, a gcn or a density_operator that learns all "
+                "its targets together, and no residual"
             )
         if isinstance(descriptor, PretrainedSpec):
             yield from self._pretrained_problems(spec.descriptor, descriptor)
@@ -205,7 +213,9 @@ class WorkflowConfig(Spec):
             return
         arms = self.studies[spec.study].arms
         yield from _known(f"{here}.arm", spec.arm, arms)
-        if spec.arm in arms and not arms[spec.arm].keep:
+        if spec.arm in arms and not has_features(self.models[arms[spec.arm].model]):
+            yield f"{here}.arm: the network of '{spec.arm}' gives no vector; name another arm"
+        elif spec.arm in arms and not arms[spec.arm].keep:
             yield f"{here}.arm: studies.{spec.study}.arms.{spec.arm} must say `keep: true`"
         elif spec.arm in arms and self.descriptors[arms[spec.arm].descriptor].kind == spec.kind:
             yield f"{here}.arm: '{spec.arm}' reads a pretrained descriptor itself; name another arm"
@@ -285,11 +295,10 @@ class WorkflowConfig(Spec):
 
         Models without randomness learn all targets at once: their numbers are the same.
         """
-        settings = self.studies[study].arms[arm]
-        targets = settings.targets or self.studies[study].targets
-        if settings.learns == "together" or not self.trains_networks(study, arm):
-            return {TOGETHER: targets}
-        return {target: (target,) for target in targets}
+        settings, targets = self.studies[study].arms[arm], self.studies[study].targets
+        if not self.trains_networks(study, arm):
+            return {TOGETHER: settings.judged(targets)}
+        return settings.trainings(targets)
 
     def trains_networks(self, study: str, arm: str) -> bool:
         """Whether an arm, or the one whose residual it learns, is a network: work for a GPU."""
@@ -319,6 +328,15 @@ class WorkflowConfig(Spec):
         arms = self.studies[study].arms
         return [n for n, a in arms.items() if a.keep and self.models[a.model].kind == "qdf"]
 
+    def fields_of(self, study: str) -> list[str]:
+        """Arms of a study that map potentials to densities."""
+        arms = self.studies[study].arms
+        return [n for n, a in arms.items() if self.descriptors[a.descriptor].kind == "fields"]
+
+    def kept_maps(self, study: str) -> list[str]:
+        """Those of them that are kept."""
+        return [n for n in self.fields_of(study) if self.studies[study].arms[n].keep]
+
     def arms_with_densities(self, study: str) -> list[str]:
         """Arms of a study of wells whose models predict densities, without those of a scan."""
         arms = self.studies[study].shown_arms()
@@ -336,6 +354,8 @@ def _reach(descriptor: Spec) -> tuple[float, str]:
             return descriptor.g_cut, "g_cut = π/δL*"
         case ImageSpec():
             return descriptor.g_needed, "π·edge/length"
+        case FieldsSpec():
+            return descriptor.g_cut, "g_cut"
     return 0.0, ""
 
 

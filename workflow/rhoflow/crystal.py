@@ -1,5 +1,6 @@
 """One crystal structure, as every stage after selection sees it."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -53,6 +54,11 @@ class Crystal:
             cell=self.lattice,
             pbc=True,
         )
+
+
+def elements_of(formula: str) -> frozenset[str]:
+    """The elements in a chemical formula."""
+    return frozenset(re.findall(r"[A-Z][a-z]?", formula))
 
 
 Elements = TypeVar("Elements", bound=Iterable[str])

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from pydantic import Field
 
+from rhoflow.arms import Name
 from rhoflow.dft.base import MOLECULE_ENGINES
 from rhoflow.dft.registry import EngineSpec
 from rhoflow.spec import Spec
@@ -11,7 +12,6 @@ from rhoflow.structures.molecule_select import MoleculeSelectionSpec
 from rhoflow.structures.molecule_sources import MoleculeSourceSpec
 from rhoflow.structures.select import SelectionSpec
 from rhoflow.structures.sources import SourceSpec
-from rhoflow.study import Name
 
 
 class DatasetSpec(Spec):

@@ -53,6 +53,8 @@ TARGETS: dict[str, Target] = {
         Target("lumo_ev", "LUMO energy", "eV", r"$\varepsilon_\mathrm{LUMO}$"),
         Target("homo_lumo_gap_ev", "HOMO-LUMO gap", "eV", r"$\Delta\varepsilon$"),
         Target("polarizability_angstrom3", "polarizability", "Å³", r"$\alpha$", extensive=True),
+        Target("density_error_percent", "error of the density", "%", "NMAE"),
+        Target("electrons_per_atom", "electrons", "1/atom", "$N$"),
         Target("energy_kcal_per_mol", "energy", "kcal/mol", r"$E$"),
     )
 }

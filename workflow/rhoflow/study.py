@@ -1,22 +1,19 @@
-"""Studies: their arms, and the arms that a scan of settings makes of one."""
+"""Studies: their arms, protocols, claims and figures."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from rhoflow.errors import ConfigError, did_you_mean
+from rhoflow.arms import BESIDE, ArmSpec, Name, ScanSpec, slug, vary_arm
+from rhoflow.errors import ConfigError
 from rhoflow.evaluation.claims import AccuracyClaimSpec, ClaimSpec
 from rhoflow.evaluation.classification import ClassificationSpec
+from rhoflow.evaluation.densities import OF_DENSITIES
 from rhoflow.evaluation.protocol import LearningCurveSpec
 from rhoflow.spec import Spec
 from rhoflow.wells import WellsSpec
 
-# Names become parts of paths and of wildcards; studies become targets of Snakemake.
-NAME = r"^[a-z0-9][a-z0-9_]{0,39}$"
-Name = Annotated[str, Field(pattern=NAME)]
-Setting = float | int | str | bool | None
 ProtocolSpec = Annotated[LearningCurveSpec | ClassificationSpec, Field(discriminator="kind")]
 FigureName = Literal[
     "concept",
@@ -29,76 +26,51 @@ FigureName = Literal[
     "extrapolation",
     "density_map",
     "wells",
+    "score_table",
+    "added_tasks",
+    "task_similarity",
+    "slices",
+    "isosurface",
+    "unseen",
+    "scf_starts",
 ]
 DEFAULT_FIGURES: dict[str, tuple[FigureName, ...]] = {
     "learning_curve": ("learning_curves", "parity"),
     "classification": ("classification",),
 }
-CURVES = ("learning_curves", "parity", "scan", "extrapolation", "density_map", "wells")
+CURVES = (
+    "learning_curves",
+    "parity",
+    "scan",
+    "extrapolation",
+    "density_map",
+    "wells",
+    "score_table",
+    "added_tasks",
+    "task_similarity",
+    "slices",
+    "isosurface",
+    "unseen",
+    "scf_starts",
+)
+OF_MAPS = ("slices", "isosurface", "scf_starts")
 NEEDS_VOXELS = ("concept", "architecture", "hartree")
 OF_WELLS = "energy_kcal_per_mol"
 
 
-class ScanSpec(Spec):
-    """Which setting of which arm an arm differs in."""
+class StartsSpec(Spec):
+    """Self-consistent runs that start from predicted densities."""
 
-    arm: Name = Field(description="The arm that was varied.")
-    key: str = Field(description="The setting.")
-    value: Setting = Field(description="Its value.")
-
-
-class ArmSpec(Spec):
-    """A contestant: a descriptor and the model that reads it."""
-
-    descriptor: Name = Field(description="Name of an entry under `descriptors`.")
-    model: Name = Field(description="Name of an entry under `models`.")
-    label: str | None = Field(default=None, description="Name in figures; null: the arm's own.")
-    learns: Literal["each", "together"] = Field(
-        default="each",
-        description="A model for each target, or one whose last layer answers all of them; kernel "
-        "ridge regression gives the same numbers either way.",
+    engine: Name = Field(
+        description="Name of an entry under `engines`, a gpaw; best the settings of the data set."
     )
-    residual_of: Name | None = Field(
-        default=None,
-        description="Another arm: this one learns what that one gets wrong on the training set, "
-        "and the two answers add up. Test structures enter neither.",
+    structures: int = Field(
+        default=4,
+        ge=1,
+        le=1000,
+        description="Runs are made for so many of the structures that the first redraw tests, "
+        "those of the smallest cells.",
     )
-    residual_folds: int = Field(
-        default=0,
-        ge=0,
-        le=100,
-        description="0: the residual of a model that was fitted to the same structures (the "
-        "paper); 2 or more: of so many models that each left a part of them out.",
-    )
-    targets: tuple[str, ...] | None = Field(
-        default=None,
-        min_length=1,
-        description="Targets of the study that this arm learns; null: all.",
-    )
-    keep: bool = Field(
-        default=False,
-        description="Keep the network of each job's first redraw, trained on the most structures: "
-        "for descriptors of kind pretrained, and for figures of densities.",
-    )
-    vary: dict[str, Annotated[tuple[Setting, ...], Field(min_length=1)]] = Field(
-        default_factory=dict,
-        description="Settings to scan, one at a time: `descriptor.KEY` or `model.KEY` and their "
-        "values. Each value becomes an arm of its own, named ARM__KEY_VALUE; the arm itself stays, "
-        "and stands for the values that it has.",
-    )
-    scanned: ScanSpec | None = Field(
-        default=None, description="Set by `vary` in the arms that it makes; not to be given."
-    )
-
-    @model_validator(mode="after")
-    def _makes_sense(self) -> Self:
-        if self.scanned is not None:
-            raise ValueError("scanned: is set by `vary` in the arms that it makes; leave it out")
-        if self.residual_folds and self.residual_of is None:
-            raise ValueError("residual_folds: says how a residual is taken; give residual_of too")
-        if self.residual_folds == 1:
-            raise ValueError("residual_folds: one fold leaves nothing to fit; give 0, or 2 or more")
-        return self
 
 
 class StudySpec(Spec):
@@ -122,10 +94,15 @@ class StudySpec(Spec):
     includes: tuple[Name, ...] = Field(
         default=(), description="Other studies that belong to this one: its target makes them too."
     )
+    starts: StartsSpec | None = Field(
+        default=None,
+        description="Runs of the engine from predicted densities; for the figure scf_starts.",
+    )
     show_density_of: str | None = Field(
         default=None,
-        description="material_id whose density the figures concept and density_map show; null: the "
-        "first calculation that succeeded, of a map the first tested one.",
+        description="material_id whose density the figures concept, density_map, slices and "
+        "isosurface show; null: the first calculation that succeeded, of a map of molecules the "
+        "first tested one, of crystals the best, the middling and the worst.",
     )
 
     @model_validator(mode="after")
@@ -147,8 +124,21 @@ class StudySpec(Spec):
                 "claims about larger structures and the figure extrapolation need "
                 "protocol.train_max_atoms"
             )
-        if "scan" in self.drawn() and not any(arm.vary for arm in self.arms.values()):
+        varied = {key for arm in self.arms.values() for key in arm.vary}
+        if "scan" in self.drawn() and not varied - {BESIDE}:
             raise ValueError("figures: a scan shows what arms `vary`, but none does")
+        if "added_tasks" in self.drawn() and BESIDE not in varied:
+            raise ValueError("figures: added_tasks needs an arm that varies what it learns beside")
+        if ("scf_starts" in self.drawn()) != (self.starts is not None):
+            raise ValueError("the figure scf_starts and the settings `starts` need each other")
+        elements = getattr(self.protocol, "unseen_elements", ())
+        if "unseen" in {*self.drawn(), *(c.part for c in self.claims)} and not elements:
+            raise ValueError(
+                "claims about elements that are not trained on and the figure unseen need "
+                "protocol.unseen_elements"
+            )
+        if "task_similarity" in self.drawn() and len(self.targets) < 2:
+            raise ValueError("figures: task_similarity compares targets; give two at least")
         return self
 
     def drawn(self) -> tuple[FigureName, ...]:
@@ -158,10 +148,11 @@ class StudySpec(Spec):
     def scan_points(self) -> list[tuple[str, ScanSpec]]:
         """Every value of every ``vary``, and the arm that has it.
 
-        Where the value is the one that the varied arm has anyway, that is this arm itself.
+        Targets that are learned beside others count as values of `beside`. Where the value is the
+        one that the varied arm has anyway, that is this arm itself.
         """
         points = [
-            (f"{name}__{_slug(key, value)}", ScanSpec(arm=name, key=key, value=value))
+            (f"{name}__{slug(key, value)}", ScanSpec(arm=name, key=key, value=value))
             for name, arm in self.arms.items()
             for key, values in arm.vary.items()
             for value in values
@@ -208,6 +199,58 @@ def wells_problems(
             )
 
 
+def maps_problems(
+    here: str, study: StudySpec, fields: Mapping[str, Spec], kept: Sequence[str], engine: str | None
+) -> Iterable[str]:
+    """What a study of maps from potentials to densities lacks, or one of others has too much of.
+
+    Args:
+        here: where the study stands.
+        study: any.
+        fields: settings of the fields that its arms read, by arm.
+        kept: arms whose maps are kept.
+        engine: kind of the engine that computes its molecules; None of a study of crystals.
+    """
+    judged = set(study.targets) & set(OF_DENSITIES)
+    if not fields:
+        if "density_error_percent" in judged or "electrons_per_atom" in judged:
+            yield f"{here}.targets: density_error_percent and electrons_per_atom judge maps alone"
+        for figure in set(study.drawn()) & set(OF_MAPS):
+            yield f"{here}.figures: {figure} needs an arm whose model is a density_operator"
+        return
+    if len(fields) < len(study.arms):
+        yield f"{here}.arms: maps to densities are compared with each other alone"
+    if set(study.targets) - judged:
+        yield f"{here}.targets: maps are judged by {', '.join(OF_DENSITIES)}"
+    if len({settings.model_dump()["g_cut"] for settings in fields.values()}) > 1:
+        yield f"{here}.arms: the densities of all arms need one g_cut"
+    if any(study.arms[arm].learns != "together" for arm in fields):
+        yield f"{here}.arms: a map is judged by all targets at once; say `learns: together`"
+    if set(study.drawn()) & set(OF_MAPS) and not kept:
+        yield f"{here}.figures: {', '.join(OF_MAPS)} need an arm with `keep: true`"
+    if engine is not None:
+        yield from _molecule_maps_problems(here, study, fields, engine)
+
+
+def _molecule_maps_problems(
+    here: str, study: StudySpec, fields: Mapping[str, Spec], engine: str
+) -> Iterable[str]:
+    """What maps of crystals have, but maps of molecules do not."""
+    if engine != "pyscf":
+        yield (
+            f"{here}.dataset: densities of molecules are made of orbitals, so the engine of "
+            f"'{study.dataset}' must be a pyscf; it is a {engine}"
+        )
+    for arm, settings in fields.items():
+        if "local" in settings.model_dump()["potentials"]:
+            yield (
+                f"{here}.arms.{arm}: no local potential is kept of molecules; expected a "
+                "descriptor whose potentials are gaussian or ions"
+            )
+    if study.starts is not None:
+        yield f"{here}.starts: runs start from densities of crystals alone; leave it out"
+
+
 class ComparisonSpec(Spec):
     """The same structures, computed for two data sets: another engine, settings or machine."""
 
@@ -239,53 +282,12 @@ def with_scans(
             for key, values in spec.vary.items():
                 here = f"studies.{name}.arms.{arm}.vary.{key}"
                 for value in values:
-                    new = f"{arm}__{_slug(key, value)}"
+                    new = f"{arm}__{slug(key, value)}"
                     if new in taken:
                         raise ConfigError(f"{here}: {value!r} makes a second arm '{new}'")
                     taken.add(new)
-                    made = _scanned(here, arm, spec, key, value, pool)
+                    made = vary_arm(here, arm, spec, key, value, targets=study.targets, pool=pool)
                     if made is not None:
                         arms[new] = made
         wider[name] = study.model_copy(update={"arms": arms})
     return wider
-
-
-def _scanned(
-    here: str, arm: str, spec: ArmSpec, key: str, value: Any, pool: dict[str, dict[str, Any]]
-) -> ArmSpec | None:
-    """An arm with one setting changed, None where the arm has that value already.
-
-    Its descriptor or model joins the pool.
-    """
-    side, _, path = key.partition(".")
-    if side not in pool or not path:
-        raise ConfigError(f"{here}: expected descriptor.KEY or model.KEY")
-    base = pool[side][getattr(spec, side)]
-    settings = base.model_dump()
-    last = path.rpartition(".")[2]
-    owner: Any = {}
-    node: Any = settings
-    for part in path.split("."):
-        if not isinstance(node, dict) or part not in node:
-            valid = node if isinstance(node, dict) else ()
-            raise ConfigError(f"{here}: {base.kind} has no '{part}'{did_you_mean(part, valid)}")
-        owner, node = node, node[part]
-    owner[last] = value
-    try:
-        changed = type(base).model_validate(settings)
-    except ValidationError as error:
-        raise ConfigError(f"{here}: {error.errors()[0]['msg']}; got {value!r}") from None
-    if changed == base:
-        return None
-    name = f"{getattr(spec, side)}__{_slug(key, value)}"
-    if pool[side].setdefault(name, changed) != changed:
-        raise ConfigError(f"{here}: {value!r} makes a second {side} '{name}', unlike the first")
-    label = f"{spec.label or arm}, {last} {value}"
-    scan = ScanSpec(arm=arm, key=key, value=value)
-    return spec.model_copy(update={side: name, "vary": {}, "label": label, "scanned": scan})
-
-
-def _slug(key: str, value: Any) -> str:
-    """A setting and its value as part of a name: letters, digits and underscores."""
-    text = f"{key.rpartition('.')[2]}_{value}".lower().replace("-", "m")
-    return re.sub(r"[^a-z0-9]+", "_", text).strip("_")

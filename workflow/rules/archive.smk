@@ -53,3 +53,28 @@ rule archive_atoms:
         spec=lambda wildcards: engine(wildcards).atom_settings(),
     script:
         "../../scripts/archive_atoms.py"
+
+
+rule archive_atom_densities:
+    """Densities of the free atoms of an archive, in the definition of its densities."""
+    input:
+        atoms="results/dft/{dataset}/atom_densities.parquet",
+    output:
+        atoms="results/archives/{dataset}/atom_densities.parquet",
+    log:
+        "results/logs/archive_atom_densities/{dataset}.log",
+    benchmark:
+        "results/benchmarks/archive_atom_densities/{dataset}.tsv"
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory_mb("archive_atom_densities"),
+        runtime=minutes("archive_atom_densities"),
+    params:
+        spec=lambda wildcards: {
+            "engine": engine(wildcards).crystal_settings(),
+            "algorithm": 1,
+        },
+    script:
+        "../../scripts/archive_atom_densities.py"

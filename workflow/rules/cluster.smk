@@ -17,9 +17,11 @@ WEB_SOURCES = ("materials_project", "optimade", "qm9")
 
 # Seconds of work each, on tables and figures of scores.
 localrules:
+    archive_atom_densities,
     archive_atoms,
     classify_collect,
     dft_prepare_atoms,
+    figure_added_tasks,
     figure_architecture,
     figure_classification,
     figure_comparison,
@@ -29,6 +31,8 @@ localrules:
     figure_learning_curves,
     figure_parity,
     figure_scan,
+    figure_score_table,
+    figure_task_similarity,
     report_make,
     report_study,
     scores_collect,

@@ -1,6 +1,6 @@
 """What the rules share: specs as plain dicts, shards, resources by attempt."""
 
-from rhoflow.config import TOGETHER
+from rhoflow.arms import BESIDE, TOGETHER
 from rhoflow.dft.vasp_atoms import atoms_state
 from rhoflow.dft.vasp_potcar import potcar_state
 from rhoflow.models.registry import gives
@@ -87,9 +87,17 @@ def names_of_study(wildcards):
     return f"results/structures/{dataset}/structures.parquet"
 
 
+# Computed densities in the terms that predicted ones are judged by.
+TRUTHS = "results/descriptors/{descriptor}/{dataset}/targets.parquet"
+
+
 def targets_of_study(wildcards):
-    """What the models of a study learn."""
+    """What the models of a study learn; of maps to densities, what these are judged by."""
     dataset = study_spec(wildcards).dataset
+    maps = CONFIG.fields_of(wildcards.study)
+    if maps:
+        name = arm_of(wildcards.study, maps[0]).descriptor
+        return TRUTHS.format(descriptor=name, dataset=dataset)
     stage = "wells" if dataset in CONFIG.wells else "dft"
     return f"results/{stage}/{dataset}/targets.parquet"
 
@@ -123,6 +131,14 @@ COMPUTED = "results/dft/{dataset}/{shard}.structures.parquet"
 
 # Coefficients of the occupied orbitals of molecules, from which their density follows anywhere.
 ORBITALS = "results/dft/{dataset}/{shard}.orbitals.npz"
+
+# Molecules as crystals, each alone in a periodic box.
+BOXED = "results/density/{dataset}/{shard}.structures.parquet"
+
+
+def cells_of(dataset):
+    """The structures of a data set in the cells of their densities."""
+    return BOXED if dataset in CONFIG.molecules else COMPUTED
 
 
 def engine(wildcards):
@@ -181,8 +197,10 @@ def input_folders(dataset):
 def archive_outputs(dataset):
     """The files of a data set's archive."""
     pattern = "results/archives/{dataset}/{shard}.parquet"
+    free_atoms = f"results/archives/{dataset}/atom_densities.parquet"
     return [
         f"results/archives/{dataset}/atoms.parquet",
+        *([free_atoms] if dataset in computed_with("gpaw") else []),
         *shard_files(pattern, dataset),
     ]
 
@@ -318,6 +336,47 @@ def pretrained_descriptors(study):
     return {name: d for name, d in chosen.items() if d.kind == "pretrained"}
 
 
+def fields_inputs(wildcards):
+    """What fields are made of: a potential and free atoms where the descriptor asks for them."""
+    settings = CONFIG.descriptors[wildcards.descriptor]
+    files = {
+        "density": "results/density/{dataset}/{shard}.npz",
+        "structures": cells_of(wildcards.dataset),
+        "atoms": "results/dft/{dataset}/atom_densities.parquet",
+        "potential": "results/density/{dataset}/{shard}.potential.npz",
+    }
+    absent = [] if settings.free_atoms else ["atoms"]
+    absent += [] if "local" in settings.potentials else ["potential"]
+    return {
+        name: path.format(**wildcards)
+        for name, path in files.items()
+        if name not in absent
+    }
+
+
+def shown_densities(wildcards):
+    """Densities that a kept map of a study predicts, the computed ones and their structures."""
+    study = study_spec(wildcards)
+    arm = getattr(wildcards, "arm", None) or CONFIG.kept_maps(wildcards.study)[0]
+    predicted = f"results/densities/{wildcards.study}/{arm}"
+    return {
+        "predicted": f"{predicted}.npz",
+        "table": f"{predicted}.parquet",
+        "fields": descriptor_files(study, arm),
+        "structures": shard_files(cells_of(study.dataset), study.dataset),
+    }
+
+
+def starts_spec(wildcards):
+    """Engine and number of the runs from predicted densities."""
+    starts = study_spec(wildcards).starts
+    return {
+        "algorithm": 1,
+        "engine": spec(f"engines.{starts.engine}"),
+        "structures": starts.structures,
+    }
+
+
 def map_arm(wildcards):
     """The arm whose density a study maps: the first quantum deep field that it keeps."""
     return CONFIG.mapped_arms(wildcards.study)[0]
@@ -360,6 +419,8 @@ def train_spec(wildcards):
     study = study_spec(wildcards)
     arm = study.arms[wildcards.arm]
     first = pair_spec(study.arms[arm.residual_of]) if arm.residual_of else None
+    # Only where there are any, so that the other trainings keep the params that they had.
+    beside = {"beside": list(arm.beside)} if arm.beside else {}
     return {
         "arm": {
             **pair_spec(arm),
@@ -367,6 +428,7 @@ def train_spec(wildcards):
             "residual_folds": arm.residual_folds,
         },
         "targets": list(CONFIG.tasks(wildcards.study, wildcards.arm)[wildcards.task]),
+        **beside,
         "protocol": spec(f"studies.{wildcards.study}.protocol"),
     }
 
@@ -381,6 +443,14 @@ def classify_spec(wildcards):
 
 
 # scores ----------------------------------------------------------------------------------
+
+
+def claim_specs(wildcards):
+    """Claims of a study, each with the one of target and targets that it gives."""
+    return [
+        c.model_dump(mode="json", exclude={"target"} if c.targets else {"targets"})
+        for c in study_spec(wildcards).claims
+    ]
 
 
 def study_predictions(wildcards):
@@ -399,6 +469,16 @@ def study_predictions(wildcards):
 STUDY_FIGURE = "results/figures/{study}/{figure}.svg"
 
 
+# Figures that are pages to be turned and clicked at.
+PAGES = ("isosurface",)
+
+
+def figure_file(study, figure):
+    """The file of a figure of a study."""
+    path = STUDY_FIGURE.format(study=study, figure=figure)
+    return path.replace(".svg", ".html") if figure in PAGES else path
+
+
 def scores_file(study):
     """The scores of a study."""
     kind = CONFIG.studies[study].protocol.kind
@@ -411,7 +491,8 @@ def study_files(study):
     return [
         scores_file(study),
         f"results/scores/{study}/claims.csv",
-        *expand(STUDY_FIGURE, study=study, figure=CONFIG.studies[study].drawn()),
+        *(figure_file(study, figure) for figure in CONFIG.studies[study].drawn()),
+        *(f"results/densities/{study}/{arm}" for arm in CONFIG.kept_maps(study)),
     ]
 
 
@@ -437,7 +518,27 @@ def arm_scans(wildcards):
     return [
         {"name": name, **scan.model_dump(mode="json")}
         for name, scan in study_spec(wildcards).scan_points()
+        if scan.key != BESIDE
     ]
+
+
+def added_tasks(wildcards):
+    """Every target that an arm of a study learns beside its own, with the arm that does."""
+    return [
+        {"name": name, "arm": scan.arm, "beside": scan.value}
+        for name, scan in study_spec(wildcards).scan_points()
+        if scan.key == BESIDE
+    ]
+
+
+def target_groups(wildcards):
+    """Groups of targets that arms of a study learn together, by the arm's label."""
+    return {
+        arm.label
+        or name: {group: list(targets) for group, targets in arm.groups.items()}
+        for name, arm in study_spec(wildcards).shown_arms().items()
+        if arm.groups
+    }
 
 
 def study_r3dvs(wildcards):
@@ -482,8 +583,7 @@ def report_layout(wildcards=None):
         "studies": {
             study: {
                 "figures": {
-                    f: STUDY_FIGURE.format(study=study, figure=f)
-                    for f in CONFIG.studies[study].drawn()
+                    f: figure_file(study, f) for f in CONFIG.studies[study].drawn()
                 },
                 "captions": captions(CONFIG.studies[study].drawn()),
                 "scores": scores_file(study),
@@ -536,6 +636,10 @@ def study_tables(study):
         tables["Structures of the data set"] = f"results/dft/{dataset}/oxides.csv"
     if "hartree" in drawn:
         tables["Hartree energy from voxels"] = f"results/figures/{study}/hartree.csv"
+    if "scf_starts" in drawn:
+        tables["Runs from predicted densities"] = (
+            f"results/figures/{study}/scf_starts.csv"
+        )
     if "wells" in drawn:
         tables["Errors due to densities"] = f"results/figures/{study}/wells.csv"
     if pretrained_descriptors(study):

@@ -14,6 +14,8 @@ rule density_shard:
         "results/logs/density_shard/{dataset}/{shard}.log",
     benchmark:
         "results/benchmarks/density_shard/{dataset}/{shard}.tsv"
+    wildcard_constraints:
+        dataset=one_of(CONFIG.datasets),
     conda:
         "../../envs/core.yaml"
     threads: 1

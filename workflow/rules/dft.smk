@@ -82,6 +82,31 @@ rule dft_atoms:
         "../../scripts/dft_atoms.py"
 
 
+rule atom_densities:
+    """Densities of the free atoms of a data set, in the definition of its engine."""
+    input:
+        structures=structures_of,
+    output:
+        atoms="results/dft/{dataset}/atom_densities.parquet",
+    log:
+        "results/logs/atom_densities/{dataset}.log",
+    benchmark:
+        "results/benchmarks/atom_densities/{dataset}.tsv"
+    conda:
+        "../../envs/dft.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory_mb("atom_densities"),
+        runtime=minutes("atom_densities"),
+    params:
+        spec=lambda wildcards: {
+            "engine": engine(wildcards).crystal_settings(),
+            "algorithm": 1,
+        },
+    script:
+        "../../scripts/atom_densities.py"
+
+
 rule dft_prepare:
     """VASP's inputs of one shard, to be run elsewhere and read back as outputs."""
     input:

@@ -97,6 +97,39 @@ rule molecules_collect:
         "../../scripts/molecules_collect.py"
 
 
+rule boxed_shard:
+    """Molecules of one shard, each alone in a periodic box, and the spectra of their densities."""
+    input:
+        structures=structures_of,
+        orbitals=ORBITALS,
+    output:
+        density="results/density/{dataset}/{shard}.npz",
+        structures=BOXED,
+    log:
+        "results/logs/boxed_shard/{dataset}/{shard}.log",
+    benchmark:
+        "results/benchmarks/boxed_shard/{dataset}/{shard}.tsv"
+    wildcard_constraints:
+        dataset=one_of(CONFIG.molecules),
+    conda:
+        "../../envs/molecules.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, input, attempt: (
+            boxed_request(input, attempt).memory_mb + SNAKEMAKE_MB
+        ),
+        runtime=lambda wildcards, input, attempt: boxed_request(input, attempt).minutes,
+    params:
+        spec=lambda wildcards: {
+            "engine": engine(wildcards).crystal_settings(),
+            "density": spec("density"),
+            "algorithm": 1,
+        },
+        shard_size=lambda wildcards: dataset_spec(wildcards).shard_size,
+    script:
+        "../../scripts/boxed_shard.py"
+
+
 rule geometry_shard:
     """Elements and positions of one shard of molecules, as networks read them."""
     input:

@@ -60,6 +60,12 @@ def solved_request(wildcards, attempt):
     return light_resources("wells_solve", made_mb, attempt)
 
 
+def boxed_request(input, attempt):
+    """What spectra of molecules ask for; measured inside 9 1/Å, they grow as the sphere does."""
+    sphere = (CONFIG.density.g_store / 9) ** 3
+    return light_resources("boxed_shard", sphere * size_mb(input), attempt)
+
+
 def mpi_tasks(wildcards):
     """MPI tasks of a calculation; None where the engine starts none."""
     tasks = getattr(engine(wildcards), "tasks", 1)

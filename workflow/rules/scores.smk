@@ -24,9 +24,7 @@ rule scores_collect:
     params:
         spec=lambda wildcards: {
             "labels": {n: a.label or n for n, a in study_spec(wildcards).arms.items()},
-            "claims": [
-                c.model_dump(mode="json") for c in study_spec(wildcards).claims
-            ],
+            "claims": claim_specs(wildcards),
         },
     script:
         "../../scripts/scores_collect.py"

@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from rhoflow.costs import graphs, maps
 from rhoflow.density.store import DensitySpec
 from rhoflow.descriptors.composition import CompositionSpec
+from rhoflow.descriptors.fields import FieldsSpec
+from rhoflow.descriptors.graph import CrystalGraphSpec
 from rhoflow.descriptors.image import ImageSpec
 from rhoflow.descriptors.molecular import AtomCountsSpec, MBTRSpec, MoleculeSOAPSpec
 from rhoflow.descriptors.r3dvs import R3DVSSpec
@@ -19,6 +22,8 @@ from rhoflow.descriptors.registry import DescriptorSpec
 from rhoflow.descriptors.soap import SOAPSpec
 from rhoflow.descriptors.wells import SolvedWellsSpec, WellsPotentialSpec
 from rhoflow.models.cnn3d.spec import SQUEEZE, CNN3DSpec, VoxelsSpec
+from rhoflow.models.field3d.spec import DensityOperatorSpec
+from rhoflow.models.graph.spec import GraphSpec
 from rhoflow.models.hk1d.spec import PUBLISHED, HKMapSpec, OrbitalFreeSpec
 from rhoflow.models.krr.spec import KRRSpec
 from rhoflow.models.mlp.spec import MLPSpec
@@ -111,7 +116,7 @@ class Fit:
         n: structures that it learns from.
         targets: numbers that it answers with.
         seeds: networks trained side by side.
-        spots: spots, or coefficients, of a structure (voxel networks).
+        volume: of a cell in the mean, Å³ (voxel networks, maps of fields).
     """
 
     descriptor: DescriptorSpec
@@ -119,13 +124,17 @@ class Fit:
     n: int
     targets: int
     seeds: int
-    spots: float
+    volume: float
 
     def training(self) -> Work:
         """What fitting takes."""
         match self.model, self.descriptor:
             case CNN3DSpec() as model, (R3DVSSpec() | ImageSpec()) as voxels:
                 return _network_training(self, model, voxels)
+            case GraphSpec() as model, CrystalGraphSpec() as joined:
+                return _graph_training(self, model, joined)
+            case DensityOperatorSpec() as model, FieldsSpec() as fields:
+                return _map_training(self, model, fields)
             case MLPSpec() as model, _:
                 return _dense_training(self, model)
             case KRRSpec() as model, _:
@@ -141,8 +150,12 @@ class Fit:
         match self.model, self.descriptor:
             case CNN3DSpec() as model, (R3DVSSpec() | ImageSpec()) as voxels:
                 forward, _, _ = network(model, voxels, self.targets)
-                one = self.seeds * forward + _voxelised(voxels, self.spots)
+                one = self.seeds * forward + _voxelised(voxels, self.volume)
                 return Work(n * poses * one)
+            case GraphSpec() as model, CrystalGraphSpec() as joined:
+                return Work(n * self.seeds * graphs.flop(model, joined, self.targets))
+            case DensityOperatorSpec() as model, FieldsSpec() as fields:
+                return Work(n * self.seeds * maps.flop(model, fields, self.volume))
             case MLPSpec() as model, _:
                 return Work(2.0 * n * self.seeds * _weights(_dense_layers(self, model)))
             case KRRSpec() as model, _:
@@ -239,6 +252,21 @@ def _field_training(fit: Fit, model: QDFSpec | GCNSpec) -> Work:
     return Work(flop, both * epochs * math.ceil(fit.n / batch), FLOAT32_MB * floats)
 
 
+def _graph_training(fit: Fit, model: GraphSpec, joined: CrystalGraphSpec) -> Work:
+    epochs, batch = model.optimiser.epochs, min(fit.n, model.optimiser.batch_size)
+    floats = batch * fit.seeds * graphs.numbers_kept(model, joined)
+    flop = 3.0 * epochs * fit.n * fit.seeds * graphs.flop(model, joined, fit.targets)
+    steps = epochs * math.ceil(fit.n / batch)
+    return Work(flop, steps, FLOAT32_MB * floats)
+
+
+def _map_training(fit: Fit, model: DensityOperatorSpec, fields: FieldsSpec) -> Work:
+    epochs, batch = model.optimiser.epochs, min(fit.n, model.optimiser.batch_size)
+    floats = fit.seeds * batch * maps.numbers_kept(model, fields, fit.volume)
+    flop = 3.0 * epochs * fit.n * fit.seeds * maps.flop(model, fields, fit.volume)
+    return Work(flop, epochs * math.ceil(fit.n / batch), FLOAT32_MB * floats)
+
+
 def vector_length(descriptor: DescriptorSpec) -> int:
     """Numbers in a vector of this descriptor."""
     match descriptor:
@@ -251,6 +279,8 @@ def vector_length(descriptor: DescriptorSpec) -> int:
             return power.n_max + power.n_angular * (power.l_max // 2) * (1 + power.pairs) + 2
         case (R3DVSSpec() | ImageSpec()) as voxels:
             return len(voxels.channels) * math.prod(voxels.grid_shape)
+        case CrystalGraphSpec() as joined:
+            return graphs.numbers(joined)
         case CompositionSpec():
             return COMPOSITION_NUMBERS
         case AtomCountsSpec() as counts:
@@ -284,8 +314,9 @@ def _inside(radius: float, volume: float) -> float:
     return volume * radius**3 / (12 * math.pi**2)
 
 
-def _voxelised(voxels: VoxelsSpec, spots: float) -> float:
+def _voxelised(voxels: VoxelsSpec, volume: float) -> float:
     """Operations of one sample's way from spots to voxels, all channels."""
+    spots = spots_of(voxels, volume)
     if isinstance(voxels, ImageSpec):
         box = voxels.frame == "box"
         one = voxels.edge**3 * (IMAGE_VOXEL_FLOP + (spots if box else 0))
@@ -299,7 +330,7 @@ def _network_training(fit: Fit, model: CNN3DSpec, voxels: VoxelsSpec) -> Work:
     forward, backward, numbers = network(model, voxels, fit.targets)
     samples = fit.n * (model.shown or model.replicas)
     batch = min(samples, max(model.optimiser.batch_size, PREDICT_BATCH))
-    each = fit.seeds * (forward + backward) + _voxelised(voxels, fit.spots)
+    each = fit.seeds * (forward + backward) + _voxelised(voxels, fit.volume)
     cube = len(voxels.channels) * max(voxels.grid_shape) ** 3
     floats = batch * (fit.seeds * numbers["kept"] + numbers["largest"] + 3 * cube)
     floats += 4 * fit.seeds * numbers["weights"]  # weights, gradients, two moments

@@ -27,16 +27,25 @@ class Light:
 # structure or a row, with the size that these have when no two are equal. Of rules marked * one
 # size was measured, or none: their growth is that of the rule named beside them.
 RULES = {
+    "archive_atom_densities": Light(135, 12, 0.1),  # * archive_shard
     "archive_atoms": Light(135, 12, 0.1),  # * archive_shard
     "archive_shard": Light(135, 12, 0.1),  # * density_shard
+    "atom_densities": Light(275, 40, 5.0),  # * structures_select; GPAW's sets: 0.04 s an element
+    "boxed_shard": Light(260, 60, 150.0),  # 0.8 s and 11 KB a molecule inside 9 1/Å
     "classify_collect": Light(140, 50, 1.0),  # * scores_collect
     "composition_shard": Light(160, 300, 5.0),
     "coulomb_shard": Light(275, 210, 45.0),
+    "crystal_graph_shard": Light(160, 300, 5.0),  # * composition_shard
     "density_image_shard": Light(140, 20, 0.1),  # * r3dvs_shard
     "density_shard": Light(140, 12, 0.1),  # full spectra: 0.8 MB a MB
     "dft_collect": Light(180, 15, 1.0),
     "dft_prepare": Light(275, 210, 45.0),  # * coulomb_shard: pymatgen, structure by structure
     "dft_prepare_atoms": Light(275, 210, 45.0),  # * dft_prepare
+    "densities_predict": Light(600, 40, 20.0),  # * pretrained_shard; 10 ms a crystal of 20 KB
+    "density_files": Light(160, 12, 1.0),  # * density_shard
+    "density_truths": Light(140, 12, 1.0),  # * density_shard
+    "fields_shard": Light(160, 20, 1.0),  # * r3dvs_shard
+    "figure_added_tasks": Light(225, 40, 3.0),  # * figure_parity
     "figure_architecture": Light(385, 5, 0.1),
     "figure_classification": Light(250, 40, 3.0),  # * figure_parity
     "figure_comparison": Light(225, 40, 3.0),  # * figure_known, figure_parity
@@ -49,6 +58,12 @@ RULES = {
     "figure_learning_curves": Light(210, 40, 3.0),
     "figure_parity": Light(225, 40, 3.0),
     "figure_scan": Light(225, 40, 3.0),  # * figure_parity
+    "figure_score_table": Light(225, 40, 3.0),  # * figure_parity
+    "figure_isosurface": Light(250, 40, 3.0),  # * figure_parity
+    "figure_scf_starts": Light(225, 5, 0.2),  # * figure_known
+    "figure_slices": Light(250, 40, 3.0),  # * figure_parity
+    "figure_task_similarity": Light(225, 5, 0.2),  # * figure_known
+    "figure_unseen": Light(225, 40, 3.0),  # * figure_parity
     "figure_wells": Light(210, 4, 12.0),  # ten redraws of five sizes, refitted
     "geometry_shard": Light(160, 300, 5.0),  # * composition_shard
     "molecular_shard": Light(275, 210, 100.0),  # * coulomb_shard; SOAP: 5 ms a molecule of 0.5 KB

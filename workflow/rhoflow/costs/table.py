@@ -28,17 +28,21 @@ WITH_STRUCTURES, WITH_PROTOCOL = "structures", "protocol"
 
 A_STRUCTURE = (
     "archive_shard",
+    "boxed_shard",
     "composition_shard",
     "coulomb_shard",
+    "crystal_graph_shard",
     "density_image_shard",
     "density_shard",
     "dft_prepare",
+    "fields_shard",
     "r3dvs_power_shard",
     "r3dvs_shard",
     "soap_shard",
 )
 # One job for a whole data set, whose work grows with it.
 A_DATASET = (
+    "density_truths",
     "dft_collect",
     "figure_hartree",
     "figure_known",

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from rhoflow.costs import maps
 from rhoflow.costs.fits import FLOAT32_MB, FLOAT64_MB, STEP_S, Fit, Work, spots_of, vector_length
 from rhoflow.costs.resources import JOB_START_S, request
+from rhoflow.descriptors.fields import FieldsSpec
 from rhoflow.descriptors.r3dvs import R3DVSSpec
 from rhoflow.evaluation.classification import ClassificationSpec
 from rhoflow.evaluation.protocol import LearningCurveSpec, parse_range
@@ -149,9 +151,7 @@ def classification_work(pair: PairSpec, protocol: ClassificationSpec, volume: fl
 
 
 def _fit(pair: PairSpec, n: int, targets: int, seeds: int, volume: float) -> Fit:
-    voxels = pair.descriptor
-    spots = spots_of(voxels, volume) if isinstance(voxels, VoxelsSpec) else 0.0
-    return Fit(pair.descriptor, pair.model, n, targets, seeds, spots)
+    return Fit(pair.descriptor, pair.model, n, targets, seeds, volume)
 
 
 def _tested(fit: Fit, protocol: LearningCurveSpec) -> Work:
@@ -169,4 +169,6 @@ def _inputs_mb(pair: PairSpec, n: int, volume: float) -> float:
         each = len(descriptor.channels) * (1 if isinstance(descriptor, R3DVSSpec) else 2)
         numbers = spots_of(descriptor, volume) * (3 + each)
         return COPIES_OF_SPOTS * FLOAT32_MB * n * numbers
+    if isinstance(descriptor, FieldsSpec):
+        return COPIES_OF_SPOTS * FLOAT32_MB * n * maps.numbers(descriptor, volume)
     return READING_VECTORS * FLOAT64_MB * n * vector_length(descriptor)

@@ -14,12 +14,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
+from rhoflow.crystal import known_elements
 from rhoflow.spec import Spec
 
 logger = logging.getLogger(__name__)
 
-# Sets that models are tested on: structures like those trained on, and structures of more atoms.
-Part = Literal["test", "larger"]
+# Sets that models are tested on: structures like those trained on, structures of more atoms, and
+# structures with elements that were never trained on.
+Part = Literal["test", "larger", "unseen"]
 PARTS: tuple[Part, ...] = get_args(Part)
 
 
@@ -67,6 +69,11 @@ class LearningCurveSpec(Spec):
         description="Structures of more than `train_max_atoms` atoms that a redraw tests at most; "
         "null: all.",
     )
+    unseen_elements: tuple[str, ...] = Field(
+        default=(),
+        description="Structures with one of these elements are never trained on: they form a test "
+        "set of their own, for errors beyond the elements that were learned.",
+    )
     spread_poses: int = Field(
         default=0,
         ge=0,
@@ -88,6 +95,11 @@ class LearningCurveSpec(Spec):
         if any(b <= a for a, b in pairwise(sizes)) or min(sizes) < 2:
             raise ValueError("expected ascending numbers of at least 2")
         return sizes
+
+    @field_validator("unseen_elements")
+    @classmethod
+    def _elements(cls, elements: tuple[str, ...]) -> tuple[str, ...]:
+        return known_elements(elements)
 
     @model_validator(mode="after")
     def _larger_than_what(self) -> Self:

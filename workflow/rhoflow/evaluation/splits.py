@@ -1,6 +1,6 @@
 """Splits, drawn once from a seed and written down."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -17,12 +17,14 @@ def draw(
     study: str,
     groups: Mapping[str, str] | None = None,
     sizes: Mapping[str, int] | None = None,
+    elements: Mapping[str, Collection[str]] | None = None,
 ) -> pd.DataFrame:
     """Draw test and training structures for every redraw.
 
     The training structures keep their order: the first n of them are the training set of size
     n, so a larger training set contains every smaller one of the same redraw. Where the protocol
     has ``train_max_atoms``, both sets hold no structure of more atoms; those are the part "larger".
+    Structures with an element of ``unseen_elements``, whatever their size, are the part "unseen".
 
     Args:
         ids: usable structures; their order does not matter.
@@ -30,15 +32,18 @@ def draw(
         study: named in errors.
         groups: what each structure is kept together with, its formula say; None: each by itself.
         sizes: number of atoms of each structure; needed with ``train_max_atoms`` alone.
+        elements: those of each structure; needed with ``unseen_elements`` alone.
 
     Returns:
-        Columns redraw, part ("test", "train" or "larger"), order, material_id.
+        Columns redraw, part ("test", "train", "larger" or "unseen"), order, material_id.
 
     Raises:
         DataError: fewer structures than the largest training set and the test set need, or none
-            of more than ``train_max_atoms`` atoms.
+            of more than ``train_max_atoms`` atoms, or none with an unseen element.
     """
     names = np.asarray(sorted(ids))
+    unseen = _unseen(names, spec, elements, study)
+    apart, names = names[unseen], names[~unseen]
     larger = _larger(names, spec, sizes, study)
     n_train, n_test = max(spec.train_sizes), spec.test_size
     draws = []
@@ -51,6 +56,8 @@ def draw(
         parts = {"test": test, "train": train}
         if larger.any():
             parts["larger"] = _draw_larger(names[larger], groups, train, spec.larger_size, rng)
+        if len(apart):
+            parts["unseen"] = apart
         draws += [_rows(redraw, part, chosen) for part, chosen in parts.items()]
     return pd.concat(draws, ignore_index=True)
 
@@ -77,6 +84,27 @@ def _larger(
             "it, or raise the data set's selection.max_atoms"
         )
     return n_atoms > limit
+
+
+def _unseen(
+    names: NDArray[np.str_],
+    spec: LearningCurveSpec,
+    elements: Mapping[str, Collection[str]] | None,
+    study: str,
+) -> NDArray[np.bool_]:
+    """(n,) whether each structure has an element that is not to be trained on."""
+    if not spec.unseen_elements:
+        return np.zeros(len(names), dtype=bool)
+    if elements is None:
+        raise DataError(f"study '{study}': unseen_elements needs the elements of all ids")
+    without = set(spec.unseen_elements)
+    found = np.array([not without.isdisjoint(elements[n]) for n in names], dtype=bool)
+    if not found.any():
+        raise DataError(
+            f"study '{study}': none of the {len(names)} structures that have all its targets holds "
+            f"{' or '.join(spec.unseen_elements)}; name other unseen_elements"
+        )
+    return found
 
 
 def _draw_one(

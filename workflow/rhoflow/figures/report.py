@@ -13,6 +13,7 @@ import yaml
 from docutils.core import publish_parts
 
 from rhoflow import __version__, io, tables
+from rhoflow.evaluation.protocol import PARTS
 from rhoflow.properties import TARGETS
 from rhoflow.tables import STATUS_OK
 
@@ -23,13 +24,15 @@ class FigureSet:
 
     Attributes:
         name: of the study, data set or comparison.
-        figures: SVG text by name of the figure.
+        figures: SVG text by name of the figure, or the HTML text of a page.
         captions: reStructuredText templates by name of the figure.
+        pages: names of the figures that are pages.
     """
 
     name: str
     figures: Mapping[str, str]
     captions: Mapping[str, str]
+    pages: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,8 @@ def read_results(layout: Mapping[str, Mapping[str, Any]]) -> ReportResults:
 
     Args:
         layout: for each of ``studies``, ``comparisons`` and ``datasets`` and each of their names
-            the paths of ``figures`` and ``captions`` by figure; of a study those of ``scores``,
+            the paths of ``figures`` (``.svg``, or ``.html`` of a page) and ``captions`` by figure;
+            of a study those of ``scores``,
             ``claims`` and, by title, other ``tables``; of a data set those of ``funnel``,
             ``records`` and, in a list, ``cost``.
     """
@@ -105,7 +109,8 @@ def _read_figures(name: str, files: Mapping[str, Any]) -> FigureSet:
         {figure: io.read_text(path) for figure, path in files[part].items()}
         for part in ("figures", "captions")
     )
-    return FigureSet(name, figures, captions)
+    pages = frozenset(n for n, path in files["figures"].items() if str(path).endswith(".html"))
+    return FigureSet(name, figures, captions, pages)
 
 
 def caption(template: str, config: Mapping[str, Any], wildcards: Mapping[str, str]) -> str:
@@ -150,10 +155,11 @@ def _figures_view(shown: FigureSet, wildcard: str, config: Mapping[str, Any]) ->
         "figures": [
             {
                 "name": name,
-                "image": base64.b64encode(svg.encode()).decode(),
+                "page": text if name in shown.pages else "",
+                "image": "" if name in shown.pages else base64.b64encode(text.encode()).decode(),
                 "caption": caption(shown.captions[name], config, {wildcard: shown.name}),
             }
-            for name, svg in shown.figures.items()
+            for name, text in shown.figures.items()
         ],
     }
 
@@ -165,6 +171,7 @@ def _study_view(study: StudyResults, config: Mapping[str, Any]) -> dict[str, Any
         **_figures_view(study.shown, "study", config),
         "title": spec["title"],
         "larger": spec["protocol"].get("train_max_atoms"),
+        "unseen": spec["protocol"].get("unseen_elements"),
         "claims": [
             {**claim, "unit": TARGETS[claim["target"]].unit if claim["target"] in TARGETS else ""}
             for claim in study.claims.to_dict("records")
@@ -190,12 +197,12 @@ def _score_table(scores: pd.DataFrame, labels: Mapping[str, str]) -> list[dict[s
     table = scores[scores["train_size"] == scores["train_size"].max()]
     # Property by property, first the sizes trained on, the arms of each in the order of the config.
     first = table.groupby("target", sort=False).ngroup()
-    table = table.iloc[np.lexsort((table["part"] == "larger", first))]
+    table = table.iloc[np.lexsort((table["part"].map(PARTS.index), first))]
     best = table.groupby(["target", "part"])["mae_mean"].idxmin()
     return [
         {
             "target": f"{TARGETS[row['target']].label} ({TARGETS[row['target']].unit})"
-            + (", larger" if row["part"] == "larger" else ""),
+            + ("" if row["part"] == "test" else f", {row['part']}"),
             "arm": labels[row["arm"]],
             "train_size": row["train_size"],
             "mae": row["mae_mean"],

@@ -10,19 +10,25 @@ from collections.abc import Sequence
 from typing import Any
 
 from rhoflow.descriptors.base import VectorSet
+from rhoflow.descriptors.fields import FieldSet
 from rhoflow.descriptors.geometry import MoleculeSet
+from rhoflow.descriptors.graph import GraphSet
 from rhoflow.descriptors.image import ImageSet
 from rhoflow.descriptors.r3dvs import SpotSet
 from rhoflow.io.arrays import (
     FIELD_UNITS,
     read_arrays,
+    read_fields,
     read_geometry,
+    read_graphs,
     read_images,
     read_spectra,
     read_spots,
     read_wells,
     write_arrays,
+    write_fields,
     write_geometry,
+    write_graphs,
     write_images,
     write_spectra,
     write_spots,
@@ -48,7 +54,9 @@ __all__ = [
     "read_archive_table",
     "read_arrays",
     "read_descriptors",
+    "read_fields",
     "read_geometry",
+    "read_graphs",
     "read_images",
     "read_spec",
     "read_spectra",
@@ -62,7 +70,9 @@ __all__ = [
     "start_log",
     "write_arrays",
     "write_bytes",
+    "write_fields",
     "write_geometry",
+    "write_graphs",
     "write_images",
     "write_spectra",
     "write_spots",
@@ -82,7 +92,7 @@ def read_spec(path: PathLike) -> dict[str, Any]:
 
 def read_descriptors(
     paths: Sequence[PathLike],
-) -> VectorSet | SpotSet | ImageSet | MoleculeSet | WellSet:
+) -> VectorSet | SpotSet | ImageSet | FieldSet | GraphSet | MoleculeSet | WellSet:
     """Read the shards of a descriptor: vectors (``.parquet``), or what its spec names (``.npz``).
 
     Wells in a box have no shards.
@@ -92,8 +102,12 @@ def read_descriptors(
     match (read_spec(paths[0]) or {}).get("kind"):
         case "geometry":
             return read_geometry(paths)
+        case "fields":
+            return read_fields(paths)
         case "density_image":
             return read_images(paths)
+        case "crystal_graph":
+            return read_graphs(paths)
         case "wells":
             return read_wells(paths[0])
     return read_spots(paths)

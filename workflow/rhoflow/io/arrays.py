@@ -1,5 +1,6 @@
 """Arrays: NPZ without pickled objects."""
 
+import dataclasses
 import json
 import zipfile
 import zlib
@@ -11,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rhoflow.density.spectrum import Spectrum
+from rhoflow.descriptors.fields import FieldSet
 from rhoflow.descriptors.geometry import MoleculeSet
+from rhoflow.descriptors.graph import GraphSet
 from rhoflow.descriptors.image import ImageSet
 from rhoflow.descriptors.r3dvs import SpotSet
 from rhoflow.errors import DataError
@@ -176,6 +179,61 @@ def read_images(paths: Iterable[PathLike]) -> ImageSet:
         hkl=np.concatenate([a["hkl"] for a in shards]),
         coefficients=np.concatenate([a["coefficients"] for a in shards], axis=1),
         lattices=np.concatenate([a["lattices"] for a in shards]),
+    )
+
+
+def write_graphs(
+    path: PathLike, graphs: GraphSet, *, spec: Mapping[str, Any] | None = None
+) -> None:
+    """Write one shard of crystal graphs."""
+    write_arrays(
+        path,
+        {
+            "material_id": np.asarray(graphs.ids, dtype=str),
+            "offsets": graphs.offsets,
+            "numbers": graphs.numbers,
+            "edge_offsets": graphs.edge_offsets,
+            "edges": graphs.edges,
+            "vectors": graphs.vectors,
+        },
+        metadata(spec),
+    )
+
+
+def read_graphs(paths: Iterable[PathLike]) -> GraphSet:
+    """Read the shards of a graph descriptor and join them in the given order."""
+    ids, offsets, shards = _shards(paths, ("numbers", "edge_offsets", "edges", "vectors"))
+    edge_counts = np.concatenate([np.diff(a["edge_offsets"]) for a in shards])
+    return GraphSet(
+        ids=ids,
+        offsets=offsets,
+        numbers=np.concatenate([a["numbers"] for a in shards]),
+        edge_offsets=np.concatenate([[0], np.cumsum(edge_counts)]).astype(np.int64),
+        edges=np.concatenate([a["edges"] for a in shards], axis=1),
+        vectors=np.concatenate([a["vectors"] for a in shards]),
+    )
+
+
+def write_fields(
+    path: PathLike, fields: FieldSet, *, spec: Mapping[str, Any] | None = None
+) -> None:
+    """Write one shard of fields side by side."""
+    names = [f.name for f in dataclasses.fields(fields) if f.name != "ids"]
+    ids = {"material_id": np.asarray(fields.ids, dtype=str)}
+    write_arrays(path, {**ids, **{n: getattr(fields, n) for n in names}}, metadata(spec))
+
+
+def read_fields(paths: Iterable[PathLike]) -> FieldSet:
+    """Read the shards of a field descriptor and join them in the given order."""
+    along_rows = ("lattices", "hkl", "density", "atoms", "numbers", "frac_coords")
+    ids, offsets, shards = _shards(paths, (*along_rows, "potentials", "atom_offsets"))
+    sizes = np.concatenate([np.diff(a["atom_offsets"]) for a in shards])
+    return FieldSet(
+        ids=ids,
+        offsets=offsets,
+        potentials=np.concatenate([a["potentials"] for a in shards], axis=1),
+        atom_offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        **{name: np.concatenate([a[name] for a in shards]) for name in along_rows},
     )
 
 

@@ -77,9 +77,10 @@ def _learning_curve(job: TrainingJob) -> Finish:
         inputs = paired(io.read_descriptors(job.files("first")), inputs)
     store = CheckpointStore(job.checkpoints)
     kept: list[Any] = []
-    extensive = tuple(TARGETS[name].extensive for name in job.params["targets"])
+    names = tuple(job.params["targets"])
+    extensive = tuple(TARGETS[name].extensive for name in names)
     predictions = learning_curve(
-        lambda x, y, seeds: fit_arm(arm, x, y, Start(seeds, store, extensive)),
+        lambda x, y, seeds: fit_arm(arm, x, y, Start(seeds, store, extensive, names)),
         inputs,
         targets.set_index("material_id")[job.params["targets"]],
         io.read_table(job.files("splits")[0], tables.SPLITS),
@@ -87,6 +88,8 @@ def _learning_curve(job: TrainingJob) -> Finish:
         redraws=parse_range(job.wildcards["redraws"]),
         keep=kept.append if "network" in job.output else None,
     )
+    beside = job.params.get("beside", ())  # learned along, but not judged
+    predictions = predictions[~predictions["target"].isin(beside)].reset_index(drop=True)
     predictions = predictions.assign(study=job.wildcards["study"], arm=job.wildcards["arm"])
 
     def finish() -> None:

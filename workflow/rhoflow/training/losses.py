@@ -16,3 +16,11 @@ def sum_of_cross_entropies(outputs: torch.Tensor, classes: torch.Tensor) -> torc
     """Of (networks, batch, classes) logits and (batch,) int64 classes."""
     each = [functional.cross_entropy(logits, classes) for logits in outputs]
     return torch.stack(each).sum()
+
+
+def sum_of_absolute_sums(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Of (networks, batch, points) and (batch, points), absolute errors added up over points.
+
+    A batch may have another number of points than the next.
+    """
+    return (outputs - targets).abs().sum(dim=2).mean(dim=1).sum()
