@@ -112,7 +112,11 @@ def test_sets_of_all_sections_share_their_names(raw):
             "direct",
             r"arms\.descent\.residual_of: orbital_free learns energies, not the errors of",
         ),
-        (f"{ARMS}.map.keep", True, r"arms\.map\.keep: expected an mlp, a qdf or a gcn"),
+        (
+            f"{ARMS}.map.keep",
+            True,
+            r"arms\.map\.keep: expected an mlp, a qdf, a gcn or",
+        ),
         ("wells.box.particles", 2, r"one particle alone; wells\.box\.particles is 2"),
         (
             "studies.maps.figures",
