@@ -42,16 +42,20 @@ def test_the_choice_has_the_smallest_leave_one_out_error(name, monkeypatch):
     monkeypatch.setattr(krr, "WIDTHS", (0.5, 2.0))
     spec = KRRSpec(kernel=name, tuned=True)
     z = (Y - Y.mean(axis=0)) / Y.std(axis=0)
-    choices = krr.tune(spec, X, z, 1.0)
+    x = X - X.mean(axis=0) if name == "linear" else X
+    choices = krr.tune(spec, x, z, 1.0)
     widths = (1.0,) if name == "linear" else (0.5, 2.0)
     errors = {}
     for width in widths:
-        matrix = krr.kernel(spec, X, X, width)
+        matrix = krr.kernel(spec, x, x, width)
         level = np.linalg.eigvalsh(matrix).max() / len(X)
         for ridge in krr.RIDGES * level:
             left = np.empty_like(z)
             for i in range(len(X)):
                 kept = np.delete(np.arange(len(X)), i)
+                if name == "linear":  # with an intercept of its own
+                    left[i] = Ridge(alpha=ridge).fit(x[kept], z[kept]).predict(x[i : i + 1])[0]
+                    continue
                 block = matrix[np.ix_(kept, kept)] + ridge * np.eye(len(kept))
                 left[i] = matrix[i, kept] @ np.linalg.solve(block, z[kept])
             errors[(ridge, width)] = np.abs(left - z).mean(axis=0)
@@ -61,6 +65,21 @@ def test_the_choice_has_the_smallest_leave_one_out_error(name, monkeypatch):
             errors, key=lambda key: abs(np.log(key[0] / choice.ridge)) + abs(key[1] - choice.width)
         )
         assert errors[chosen][target] == pytest.approx(best, rel=1e-6)
+
+
+def test_more_numbers_than_structures_do_not_tell_a_structure_from_the_others():
+    """What is left of noise when every structure is left out: nothing that a little ridge learns.
+
+    Centred with the structure that is left out, the others would give its target away.
+    """
+    rng = np.random.default_rng(8)
+    x, y = rng.normal(size=(30, 200)), rng.normal(size=(30, 1))
+    fitted = FittedKRR(KRRSpec(kernel="linear", tuned=True), vectors(x), y)
+    level = np.linalg.eigvalsh(fitted.x @ fitted.x.T).max() / len(x)
+    assert fitted.choices[0].ridge > level
+    new = rng.normal(size=(200, 200))
+    predicted = fitted.predict(vectors(new))[0, :, 0]
+    assert predicted == pytest.approx(np.full(200, y.mean()), abs=0.5 * y.std())
 
 
 def test_each_target_has_ridge_and_width_of_its_own():

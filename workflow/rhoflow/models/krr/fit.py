@@ -101,18 +101,22 @@ def tune(
     """Ridge and width of the smallest mean absolute leave-one-out error, for each target.
 
     With the eigenvectors of the kernel all ridges cost little: the error at a structure that was
-    left out is its weight over the diagonal of the inverse, w_i / [(K + λ)⁻¹]_ii.
+    left out is its weight over the diagonal of the inverse, w_i / [(K + λ)⁻¹]_ii. A linear kernel
+    is one of centred vectors, and its targets are centred too: there each structure is what the
+    others lack to zero, and would be known without any model. The intercept must be left out with
+    it, and that is the inverse on all that is orthogonal to equal weights.
 
     Args:
         spec: the kernel.
-        x: (n, d) scaled descriptors.
+        x: (n, d) scaled descriptors; of a linear kernel centred.
         z: (n, targets) standardised.
         width: that of the spec, in units of which widths are tried.
     """
     best = [(np.inf, Choice(spec.ridge, width))] * z.shape[1]
     for factor in (1.0,) if spec.kernel == "linear" else WIDTHS:
-        values, vectors = eigh(kernel(spec, x, x, factor * width))
-        level = max(float(values.max()), np.finfo(float).tiny)
+        matrix = kernel(spec, x, x, factor * width)
+        values, vectors = _without_mean(matrix) if spec.kernel == "linear" else eigh(matrix)
+        level = max(float(values.max(initial=0.0)), np.finfo(float).tiny)
         projected = vectors.T @ z
         for ridge in RIDGES * (level / len(x)):
             inverse = 1 / (np.maximum(values, 0) + ridge)
@@ -123,6 +127,16 @@ def tune(
                 if error < best[i][0]:
                     best[i] = (float(error), Choice(float(ridge), factor * width))
     return [choice for _, choice in best]
+
+
+def _without_mean(
+    matrix: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Eigenvalues and eigenvectors of a centred kernel, but the one of equal components."""
+    # Its eigenvalue is zero, like others may be; raised above all of them it is the last.
+    raised = 2 * np.trace(matrix) or 1.0
+    values, vectors = eigh(matrix + raised / len(matrix))
+    return values[:-1], vectors[:, :-1]
 
 
 def _median(distance: NDArray[np.float64]) -> float:

@@ -11,7 +11,7 @@ class KRRSpec(Spec):
     """Kernel ridge regression."""
 
     kind: Literal["krr"] = "krr"
-    algorithm: Literal[3] = 3
+    algorithm: Literal[4] = 4
     kernel: Literal["linear", "gaussian", "matern", "laplacian"] = Field(
         default="linear",
         description="linear: the dot product of descriptors less their mean, which is ridge "
