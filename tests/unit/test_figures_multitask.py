@@ -107,7 +107,7 @@ def test_a_table_of_scores_marks_the_best_of_each_column():
         "band gap\neV", "bulk\nmodulus\nGPa", "mean\nR²",
     ]  # fmt: skip
     bold = {t.get_text() for t in ax.texts if t.get_weight() == "bold"}
-    assert bold == {"0.95 ± 0.06", "0.200 ± 0.141", "0.99 ± 0.00", "0.100 ± 0.000", "0.81 ± 0.08"}
+    assert bold == {"0.95 ± 0.06", "0.20 ± 0.14", "0.99 ± 0.00", "0.100 ± 0.000", "0.81 ± 0.08"}
     assert len(ax.texts) == 2 + 2 + 2 + 1
     assert len(ax.patches) == 2
 
@@ -116,7 +116,7 @@ def test_one_redraw_and_one_target_make_a_table_too():
     data = score_table_data(several({GAP: {"x": [0.5]}}), ["x"])
     assert data["target"].tolist() == [GAP]
     (ax,) = score_table(data, {"x": "X"}).axes
-    assert texts(ax) == ["0.75", "0.500"]
+    assert texts(ax) == ["0.75", "0.50"]
 
 
 @pytest.fixture

@@ -105,19 +105,18 @@ def _score_column(ax: Axes, column: int, rows: pd.DataFrame, arms: Sequence[str]
             value = row[f"{name}_mean"]
             if np.isfinite(value):
                 weight = "bold" if value == best[name] else "normal"
-                decimals = 2 if name == "r2" else _decimals(value)
-                text = _with_spread(value, row[f"{name}_std"], decimals)
+                most = 2 if name == "r2" else 3
+                text = _with_spread(value, row[f"{name}_std"], most)
                 ax.text(
                     column, line + height, text, ha="center", va="center", weight=weight, size=6
                 )
 
 
-def _decimals(value: float) -> int:
-    """Decimals of a number above zero that has three digits."""
-    return max(0, 2 - int(np.floor(np.log10(value)))) if value > 0 else 0
-
-
-def _with_spread(value: float, spread: float, decimals: int) -> str:
+def _with_spread(value: float, spread: float, most: int) -> str:
+    """A number and its spread with one digit, two where the first is a 1; so many decimals."""
+    known = spread if np.isfinite(spread) and spread > 0 else 0.1 * abs(value)
+    place = np.floor(np.log10(known)) if known > 0 else -2.0
+    decimals = int(np.clip((known < 2 * 10.0**place) - place, 0, most))
     text = f"{value:z.{decimals}f}".replace("-", "−")
     return f"{text} ± {spread:.{decimals}f}" if np.isfinite(spread) else text
 
