@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from ase.build import molecule as g2
 from ase.units import Bohr
@@ -13,16 +14,18 @@ from scipy.spatial.transform import Rotation
 from rhoflow.crystal import Crystal
 from rhoflow.density.atoms import FormFactors
 from rhoflow.density.spectrum import Spectrum, evaluate
+from rhoflow.density.store import DensitySpec
 from rhoflow.descriptors.fields import FieldSet, FieldsSpec, fields
 from rhoflow.dft.atom_densities import atom_densities
-from rhoflow.dft.boxed import box
+from rhoflow.dft.boxed import box, boxed
 from rhoflow.dft.molecules import run_molecules
 from rhoflow.dft.pyscf import PySCFSpec, density
-from rhoflow.dft.pyscf_density import form_factors, spectrum
+from rhoflow.dft.pyscf_density import core_electrons, form_factors, spectrum
 from rhoflow.dft.pyscf_scf import of_orbitals
 from rhoflow.evaluation.densities import OF_DENSITIES, density_error_percent, observables
 from rhoflow.molecule import Molecule
 from rhoflow.molecule_tables import molecules_to_table
+from rhoflow.tables import table_to_crystals
 
 pytestmark = pytest.mark.dft
 
@@ -49,21 +52,29 @@ def of_g2(name: str, turn: Rotation | None = None) -> Molecule:
 
 
 @pytest.fixture(scope="module")
-def orbitals(tmp_path_factory) -> dict[str, NDArray[np.float32]]:
-    """Occupied orbitals of three molecules, one of them turned too."""
-    named = {"H2": of_g2("H2"), "H2O": of_g2("H2O"), "turned": of_g2("H2O", TURN)}
-    rows = molecules_to_table(
-        [replace(m, material_id=n) for n, m in named.items()],
-        source="g2", source_ids=list(named), known=[{}] * len(named),
-    )  # fmt: skip
+def rows() -> pd.DataFrame:
+    """Three molecules, one of them turned too."""
+    named = {n: replace(of_g2(n), material_id=n) for n in ("H2", "H2O")}
+    named["turned"] = replace(of_g2("H2O", TURN), material_id="turned")
+    named["Ne"] = Molecule("Ne", ("Ne",), np.array([[0.3, 0.2, 0.1]]))
+    known = [{}] * len(named)
+    return molecules_to_table(list(named.values()), source="g2", source_ids=named, known=known)
+
+
+@pytest.fixture(scope="module")
+def orbitals(rows, tmp_path_factory) -> dict[str, NDArray[np.float32]]:
     return run_molecules(rows, SMALL, done_folder=tmp_path_factory.mktemp("done")).orbitals
 
 
 @pytest.fixture(scope="module")
-def factors() -> FormFactors:
-    table = atom_densities(["O", "H"], SMALL)
+def made(rows, orbitals) -> FieldSet:
+    """Fields of the molecules in their boxes, in their order."""
+    found = boxed(rows, orbitals, SMALL, DensitySpec(g_store=G_CUT))
+    crystals = {c.material_id: c for c in table_to_crystals(found.structures)}
+    table = atom_densities(["O", "H", "Ne"], SMALL)
     values = dict(zip(table["element"], table["form_factor"], strict=True))
-    return FormFactors(float(table["step_per_angstrom"].iloc[0]), values)
+    factors = FormFactors(float(table["step_per_angstrom"].iloc[0]), values)
+    return fields(found.spectra, crystals, factors, FieldsSpec(g_cut=G_CUT))
 
 
 def on_points(
@@ -96,17 +107,19 @@ def around(molecule: Molecule) -> NDArray[np.float64]:
     return np.concatenate([molecule.positions, points])
 
 
-def fields_of(molecule: Molecule, occupied: NDArray[np.floating], factors: FormFactors) -> FieldSet:
-    crystal = box(molecule)
-    spectra = {"x": spectrum(molecule, crystal, SMALL, occupied, G_CUT)}
-    return fields(spectra, {"x": crystal}, factors, FieldsSpec(g_cut=G_CUT))
+def atoms_beside(made: FieldSet, at: int) -> Spectrum:
+    """Free atoms where those of a molecule are."""
+    return made.spectrum(at, made.atoms[made.rows(at)])
 
 
 @pytest.mark.parametrize("element", list(TABULATED))
 def test_free_atoms_scatter_as_tabulated(element):
-    found = form_factors([element], SPEC, 4 * np.pi * SINES)[0]
-    assert found[0] == pytest.approx(TABULATED[element][0], abs=1e-9)
-    assert found == pytest.approx(TABULATED[element], rel=0.015)
+    valence, core = form_factors([element], SPEC, 4 * np.pi * SINES)[0]
+    in_core = 0 if element == "He" else 2
+    assert core[0] == pytest.approx(in_core, abs=1e-9)
+    assert core_electrons([element]) == in_core
+    assert valence[0] == pytest.approx(TABULATED[element][0] - in_core, abs=1e-9)
+    assert valence + core == pytest.approx(TABULATED[element], rel=0.015)
 
 
 @pytest.mark.parametrize(("name", "electrons"), [("H2", 2), ("H2O", 10)])
@@ -116,12 +129,24 @@ def test_the_cell_holds_all_electrons(orbitals, name, electrons):
     assert found.n_electrons == pytest.approx(electrons, rel=1e-6)
 
 
-def test_superposed_atoms_hold_as_many(orbitals, factors):
-    made = fields_of(of_g2("H2O"), orbitals["H2O"], factors)
-    assert made.spectrum(0, made.atoms).n_electrons == pytest.approx(10, rel=1e-6)
-    # Atoms are near, but no more: bonds are what maps have to learn.
-    error = density_error_percent(made.spectrum(0, made.atoms), made.spectrum(0))
-    assert 5 < error < 20
+@pytest.mark.parametrize(("name", "electrons"), [("H2", 2), ("H2O", 8), ("Ne", 8)])
+def test_without_cores_as_many_as_in_superposed_atoms(made, name, electrons):
+    at = made.ids.index(name)
+    assert made.spectrum(at).n_electrons == pytest.approx(electrons, rel=1e-6)
+    assert atoms_beside(made, at).n_electrons == pytest.approx(electrons, rel=1e-6)
+
+
+def test_a_molecule_of_one_atom_is_that_atom(made):
+    """Transforms of pairs of functions on one side, an integral over a grid on the other."""
+    at = made.rows(made.ids.index("Ne"))
+    assert made.density[at] == pytest.approx(made.atoms[at], abs=1e-5)
+    assert np.abs(made.density[at]).max() > 0.1
+
+
+def test_atoms_are_near_to_a_molecule_but_no_more(made):
+    at = made.ids.index("H2O")
+    error = density_error_percent(atoms_beside(made, at), made.spectrum(at))
+    assert 10 < error < 30
 
 
 @pytest.mark.parametrize("name", ["H2", "H2O"])
@@ -150,23 +175,23 @@ def test_a_narrow_box_holds_the_images_too(orbitals):
     assert on_points(found, crystal, molecule, face) == pytest.approx(expected, rel=0.01)
 
 
-def test_a_turned_molecule_has_the_turned_density(orbitals, factors):
-    still, turned = of_g2("H2O"), of_g2("H2O", TURN)
-    boxes = [box(m) for m in (still, turned)]
-    edges = [np.linalg.norm(b.lattice, axis=1) for b in boxes]
-    assert edges[0] == pytest.approx(edges[1])
-    made = [fields_of(m, orbitals[n], factors) for n, m in (("H2O", still), ("turned", turned))]
-    points = around(still)
-    there = [
-        on_points(f.spectrum(0), b, m, p)
-        for f, b, m, p in zip(
-            made, boxes, (still, turned), (points, TURN.apply(points)), strict=True
-        )
-    ]
-    assert there[0] == pytest.approx(there[1], abs=2e-3)
+def test_a_turned_molecule_has_the_turned_density(made):
+    molecules = {"H2O": of_g2("H2O"), "turned": of_g2("H2O", TURN)}
+    still, turned = (made.ids.index(name) for name in molecules)
+    edges = np.linalg.norm(made.lattices, axis=2)
+    assert edges[still] == pytest.approx(edges[turned])
+    points = around(molecules["H2O"])
     first, second = (
-        observables(f.spectrum(0, f.atoms), f.spectrum(0), OF_DENSITIES)[1] for f in made
+        on_points(made.spectrum(at), box(molecule), molecule, places)
+        for at, molecule, places in zip(
+            (still, turned), molecules.values(), (points, TURN.apply(points)), strict=True
+        )
+    )
+    assert first == pytest.approx(second, abs=1e-3)
+    first, second = (
+        observables(atoms_beside(made, at), made.spectrum(at), OF_DENSITIES)[1]
+        for at in (still, turned)
     )
     assert first == pytest.approx(second, rel=1e-3)
-    sizes = [np.sort(np.abs(f.density)) for f in made]
-    assert sizes[0] == pytest.approx(sizes[1], abs=1e-4)
+    first, second = (np.sort(np.abs(made.density[made.rows(at)])) for at in (still, turned))
+    assert first == pytest.approx(second, abs=1e-4)

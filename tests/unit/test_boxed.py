@@ -80,7 +80,7 @@ def test_molecules_without_a_density_keep_their_boxes():
 
 
 def test_orbitals_that_are_not_normalised_are_refused():
-    with pytest.raises(DataError, match=r"flat: its density integrates to .* 10\.000000"):
+    with pytest.raises(DataError, match=r"flat: its density integrates to .* 8\.000000"):
         boxed(table(shaped("flat")), {"flat": 0.5 * np.ones((13, 5))}, SMALL, STORED)
 
 

@@ -26,7 +26,13 @@ from rhoflow.crystal import Crystal
 from rhoflow.density.spectrum import Spectrum
 from rhoflow.descriptors.fields import FieldsSpec, fields
 from rhoflow.errors import DataError
-from rhoflow.evaluation.densities import OF_DENSITIES, mean_spectrum, negative_percent, truths
+from rhoflow.evaluation.densities import (
+    OF_DENSITIES,
+    mean_spectrum,
+    negative_percent,
+    truths,
+    worth_showing,
+)
 from rhoflow.models.base import Start
 from rhoflow.models.field3d.fit import fit, restore
 from rhoflow.models.field3d.inputs import FieldBatcher
@@ -172,3 +178,8 @@ def test_tables_of_densities():
     first = inputs.spectrum(0)
     twice = Spectrum(first.lattice, 2, first.hkl, 3 * first.coefficients)
     assert mean_spectrum([first, twice]).n_electrons == pytest.approx(16.0, rel=1e-4)
+
+
+def test_figures_leave_out_what_every_map_has_right():
+    assert worth_showing([*OF_DENSITIES, *OF_DENSITIES]) == [OF_DENSITIES[0], OF_DENSITIES[2]]
+    assert worth_showing(["electrons_per_atom"]) == ["electrons_per_atom"]

@@ -31,7 +31,7 @@ RULES = {
     "archive_atoms": Light(135, 12, 0.1),  # * archive_shard
     "archive_shard": Light(135, 12, 0.1),  # * density_shard
     "atom_densities": Light(275, 40, 5.0),  # * structures_select; GPAW's sets: 0.04 s an element
-    "boxed_shard": Light(260, 60, 150.0),  # 0.8 s and 11 KB a molecule inside 9 1/Å
+    "boxed_shard": Light(290, 60, 150.0),  # 0.8 s and 11 KB a molecule inside 9 1/Å
     "classify_collect": Light(140, 50, 1.0),  # * scores_collect
     "composition_shard": Light(160, 300, 5.0),
     "coulomb_shard": Light(275, 210, 45.0),

@@ -46,11 +46,11 @@ def atom_densities(elements: Iterable[str], spec: EngineSpec) -> pd.DataFrame:
 
 
 def _of_pyscf(names: list[str], spec: PySCFSpec) -> pd.DataFrame:
-    """All electrons of each atom, those of the core too."""
+    """The valence electrons of each atom, as they are kept of molecules."""
     from rhoflow.dft.pyscf_density import form_factors  # imports PySCF
 
     g = STEP * np.arange(round(G_MAX / STEP) + 1, dtype=np.float64)
-    factors = form_factors(names, spec, g)
+    factors = form_factors(names, spec, g)[:, 0]
     columns = {
         "element": names,
         "n_valence_electrons": factors[:, 0],

@@ -1,8 +1,14 @@
-"""Molecules as crystals: each alone in a periodic box, so that one representation serves both."""
+"""Molecules as crystals: each alone in a periodic box, so that one representation serves both.
+
+Kept are the valence electrons: the density without the cores of free atoms, whose waves go on far
+beyond any g_cut. Of 20 molecules of up to five heavy atoms inside 6 1/Å ∫|ρ| dr is 2.2 times the
+number of electrons with cores, for the rings about them, and 1.2 times without.
+"""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -10,8 +16,10 @@ from numpy.typing import NDArray
 
 from rhoflow import molecule_tables, tables
 from rhoflow.crystal import Crystal
+from rhoflow.density.atoms import FormFactors, superposed
 from rhoflow.density.spectrum import Spectrum
 from rhoflow.density.store import DensitySpec, store
+from rhoflow.dft.atom_densities import STEP
 from rhoflow.dft.pyscf import PySCFSpec
 from rhoflow.errors import DataError
 from rhoflow.molecule import Molecule
@@ -32,8 +40,8 @@ class Boxed:
     Attributes:
         structures: ``tables.STRUCTURES``, the boxes in the order of the molecules; formulas count
             all atoms.
-        spectra: densities by material id, of the molecules that have orbitals and no charge:
-            maps take the number of electrons from free atoms.
+        spectra: valence densities by material id, of the molecules that have orbitals and no
+            charge: maps take the number of electrons from free atoms.
     """
 
     structures: pd.DataFrame
@@ -78,8 +86,9 @@ def boxed(
 
     Raises:
         DataError: orbitals of another molecule, basis or number of electrons.
+        EngineError: a free atom is not self-consistent.
     """
-    from rhoflow.dft.pyscf_density import spectrum  # imports PySCF
+    from rhoflow.dft.pyscf_density import core_electrons, spectrum  # imports PySCF
 
     molecules = molecule_tables.table_to_molecules(table)
     crystals = [box(molecule) for molecule in molecules]
@@ -90,12 +99,14 @@ def boxed(
             f"orbitals of {', '.join(strange[:5])}: the shard has no such molecules; delete the "
             "file of its orbitals and run snakemake again"
         )
-    spectra = {
-        name: spectrum(*pairs[name], engine, occupied, density.g_store)
-        for name, occupied in orbitals.items()
-        if not pairs[name][0].charge
-    }
-    electrons = {name: float(pairs[name][0].n_electrons) for name in spectra}
+    neutral = [name for name in orbitals if not pairs[name][0].charge]
+    cores = _cores([pairs[name][0] for name in neutral], engine, density.g_store)
+    spectra, electrons = {}, {}
+    for name in neutral:
+        molecule, crystal = pairs[name]
+        whole = spectrum(molecule, crystal, engine, orbitals[name], density.g_store)
+        spectra[name] = without_cores(whole, crystal, cores)
+        electrons[name] = float(molecule.n_electrons - core_electrons(molecule.symbols))
     logger.info("%d molecules, %d with orbitals, of these", len(molecules), len(orbitals))
     logger.info("%d have no charge: their densities are kept", len(spectra))
     structures = tables.crystals_to_table(
@@ -105,3 +116,26 @@ def boxed(
         source_ids=table["source_id"],
     ).assign(formula=table["formula"].to_numpy())
     return Boxed(structures, store(spectra, electrons, density))
+
+
+def without_cores(spectrum: Spectrum, crystal: Crystal, cores: FormFactors) -> Spectrum:
+    """The density that is left when the cores of free atoms are taken off.
+
+    Args:
+        spectrum: of all electrons.
+        crystal: its atoms.
+        cores: of all their elements.
+    """
+    places = crystal.frac_coords
+    taken = superposed(spectrum.lattice, spectrum.hkl, crystal.symbols, places, cores)
+    return replace(spectrum, coefficients=(spectrum.coefficients - taken).astype(np.complex64))
+
+
+def _cores(molecules: Sequence[Molecule], engine: PySCFSpec, g_max: float) -> FormFactors:
+    """Cores of the free atoms of all elements of some molecules, up to g_max and a step more."""
+    from rhoflow.dft.pyscf_density import form_factors  # imports PySCF
+
+    elements = sorted({symbol for molecule in molecules for symbol in molecule.symbols})
+    g = STEP * np.arange(math.ceil(g_max / STEP) + 2, dtype=np.float64)
+    factors = form_factors(elements, engine, g)[:, 1]
+    return FormFactors(STEP, dict(zip(elements, factors, strict=True)))

@@ -1,14 +1,17 @@
 """Fourier transforms of PySCF's densities: of molecules in a box, and of free atoms.
 
-All electrons are in them, those of the cores too.
+All electrons are in those of molecules. Free atoms come in two parts: the orbitals of the core,
+which are so narrow that no grid in space holds their waves, and the valence electrons.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from ase.units import Bohr
 from numpy.typing import NDArray
 from pyscf import dft
+from pyscf.data.elements import charge, chemcore_atm
 from pyscf.gto.ft_ao import ft_aopair
 
 from rhoflow.crystal import Crystal
@@ -61,13 +64,18 @@ def spectrum(
     return Spectrum(crystal.lattice, molecule.n_atoms, hkl, values.astype(np.complex64), g_max)
 
 
+def core_electrons(symbols: Sequence[str]) -> int:
+    """Electrons in the cores of some atoms: 2 an atom from boron to neon, none of hydrogen."""
+    return 2 * sum(chemcore_atm[charge(symbol)] for symbol in symbols)
+
+
 def form_factors(
     elements: Sequence[str], spec: PySCFSpec, g: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Transforms of the densities of free atoms, those that energies of atoms belong to.
 
     Unrestricted, with Hund's number of unpaired electrons; an open shell is averaged over all
-    directions by f(g) = ∫ ρ(r) sin(gr)/(gr) dr.
+    directions by f(g) = ∫ ρ(r) sin(gr)/(gr) dr. The core is that of PySCF's frozen cores.
 
     Args:
         elements: chemical symbols.
@@ -75,17 +83,18 @@ def form_factors(
         g: (n,) 1/Å.
 
     Returns:
-        (elements, n) electrons.
+        (elements, 2, n) electrons: those of the valence, those of the core.
 
     Raises:
         EngineError: an atom is not self-consistent.
         DataError: an element without functions.
     """
-    return np.asarray([_form_factor(element, spec, g) for element in elements])
+    found = [_form_factors(element, spec, g) for element in elements]
+    return np.asarray(found).reshape(len(elements), 2, len(g))
 
 
-def _form_factor(element: str, spec: PySCFSpec, g: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n,) of one atom."""
+def _form_factors(element: str, spec: PySCFSpec, g: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(2, n) of one atom."""
     try:
         field = solved_atom(element, spec, None)
     except NotConvergedError as error:
@@ -95,10 +104,20 @@ def _form_factor(element: str, spec: PySCFSpec, g: NDArray[np.float64]) -> NDArr
     grid = dft.Grids(field.mol)
     grid.level, grid.prune = _ATOM_GRID, None
     grid.build()
-    density = np.asarray(field.make_rdm1())
-    if density.ndim == 3:  # a matrix for each spin
-        density = density.sum(axis=0)
     functions = field.mol.eval_gto("GTOval_sph", grid.coords)  # (points, n_ao)
-    weighted = grid.weights * ((functions @ density) * functions).sum(axis=1)
+    n_core = core_electrons([element]) // 2
+    both = np.zeros((2, len(grid.weights)))
+    # A set of orbitals for each spin, or one for both.
+    for orbitals, occupation in _by_spin(field):
+        squares = occupation * (functions @ orbitals) ** 2  # lowest level first
+        both += [squares[:, n_core:].sum(axis=1), squares[:, :n_core].sum(axis=1)]
     radius = np.linalg.norm(grid.coords, axis=1)
-    return np.asarray([weighted @ np.sinc(k * radius / np.pi) for k in g * Bohr])
+    return np.stack([(grid.weights * both) @ np.sinc(k * radius / np.pi) for k in g * Bohr], axis=1)
+
+
+def _by_spin(field: Any) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Coefficients (n_ao, n) and occupations (n,) of each set of orbitals."""
+    orbitals, occupations = np.asarray(field.mo_coeff), np.asarray(field.mo_occ)
+    if occupations.ndim == 1:
+        return [(orbitals, occupations)]
+    return list(zip(orbitals, occupations, strict=True))

@@ -1,6 +1,6 @@
 """What a predicted density is judged by."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,10 +13,19 @@ from rhoflow.evaluation.metrics import density_distance
 # Targets that are judged on densities; each is 0, or a property of the computed one.
 OF_DENSITIES = ("density_error_percent", "electrons_per_atom", "hartree_energy_ev_per_atom")
 
+# Every map has it right but for rounding, so a figure of its error would show noise.
+CONSERVED = "electrons_per_atom"
+
 # Sizes whose fast Fourier transforms are fast: no prime factor above 5.
 FAST_SIZES = tuple(
     sorted(2**a * 3**b * 5**c for a in range(11) for b in range(7) for c in range(5))
 )
+
+
+def worth_showing(targets: Iterable[str]) -> list[str]:
+    """Each target once, without what every map has right; that alone where it is the only one."""
+    named = list(dict.fromkeys(targets))
+    return [name for name in named if name != CONSERVED] or named
 
 
 def grid_shape(hkl: NDArray[np.integer]) -> tuple[int, int, int]:

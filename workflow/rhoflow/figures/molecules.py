@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rhoflow.density.cube import Cube, Density, density_cube, grid_around
 from rhoflow.errors import DataError
 from rhoflow.evaluation import metrics
+from rhoflow.evaluation.densities import worth_showing
 from rhoflow.figures.style import GREY, PAGE_INCH, house_style, letter, line_look
 from rhoflow.molecule import Molecule
 from rhoflow.properties import TARGETS, Target
@@ -73,7 +74,7 @@ def extrapolation(table: pd.DataFrame, labels: Mapping[str, str], train_max_atom
         labels: what to call each arm.
         train_max_atoms: atoms of the largest structure that may be trained on.
     """
-    targets = list(dict.fromkeys(table["target"]))
+    targets = worth_showing(table["target"])
     arms = [arm for arm in labels if arm in set(table["arm"])]
     columns = min(2, len(targets))
     rows = -(-len(targets) // columns)

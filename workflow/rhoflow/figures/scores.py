@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from rhoflow.evaluation import metrics
+from rhoflow.evaluation.densities import worth_showing
 from rhoflow.figures.style import (
     COLOURS,
     GREY,
@@ -56,7 +57,7 @@ def learning_curves(table: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
         table: ``learning_curves_data`` of one study.
         labels: what to call each arm.
     """
-    targets = list(dict.fromkeys(table["target"]))
+    targets = worth_showing(table["target"])
     arms = [arm for arm in labels if arm in set(table["arm"])]
     columns = min(3, len(targets))
     rows = -(-len(targets) // columns)

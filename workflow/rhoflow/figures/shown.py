@@ -12,6 +12,7 @@ from rhoflow import io, tables
 from rhoflow.crystal import Crystal
 from rhoflow.density.spectrum import Spectrum
 from rhoflow.errors import DataError
+from rhoflow.evaluation.densities import worth_showing
 from rhoflow.evaluation.metrics import scores
 from rhoflow.figures.densities import DensityPair
 from rhoflow.figures.style import COLOURS, MARKERS, PAGE_INCH, house_style
@@ -97,7 +98,7 @@ def unseen(predictions: pd.DataFrame, labels: Mapping[str, str], elements: Seque
     """
     largest = predictions[predictions["train_size"] == predictions["train_size"].max()]
     table = scores(largest)
-    targets = [t for t in largest["target"].unique() if t != "electrons_per_atom"]
+    targets = worth_showing(largest["target"])
     parts = {"test": "elements trained on", "unseen": f"with {', '.join(elements)}"}
     with house_style():
         figure = Figure(figsize=(PAGE_INCH, 0.9 + 0.42 * len(labels)), layout="constrained")

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 # Okabe and Ito's palette, dark enough for lines on white, in the order of use.
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -58,6 +59,9 @@ def letter(axes: Sequence[Axes], x: float = 0.0) -> None:
     """Mark panels (a), (b), … at their upper left; x < 0 leaves room for a long title."""
     for mark, ax in zip("abcdefghijklmnopqrstuvwxyz", axes, strict=False):
         ax.set_title(f"({mark})", loc="left", fontweight="bold", x=x)
+    layout = axes[0].figure.get_layout_engine() if axes and x < 0 else None
+    if isinstance(layout, ConstrainedLayoutEngine):
+        layout.set(w_pad=0.12)  # it does not see titles that reach out to the left
 
 
 def legend_columns(figure: Figure, names: Sequence[str], most: int) -> int:
