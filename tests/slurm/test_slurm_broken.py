@@ -179,7 +179,9 @@ def test_what_a_killed_run_left_behind_does_not_write_into_the_next(cluster, com
 def test_two_runs_at_once_in_one_folder(cluster, computed, undisturbed):
     first = Running(on_slurm(computed, *FEW), computed)
     wait_for("a running job", lambda: bool(jobs()), 120)
-    for second in (local(computed, *FEW), on_slurm(computed, *FEW)):
+    # Without the option of the profile, Snakemake may name the files that are being made instead.
+    here = local(computed, "--rerun-incomplete", *FEW)
+    for second in (here, on_slurm(computed, *FEW)):
         assert "cannot be locked" in run(second, ok=False).stderr
     first.wait()
     same_few(undisturbed, computed)
